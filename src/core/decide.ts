@@ -1,0 +1,253 @@
+// The heart: what a signal does to one user. Pure: the same state, signal, moment and rules give the same decision.
+// The numbered invariants are those of SPEC.md.
+
+import { Draft } from './draft.ts';
+import { defaultSessionId, type Epoch, type SessionId } from './ids.ts';
+import type { EndedSession, Event, LiveSession, OnlineSession, Session, UserState } from './session.ts';
+import { isLive } from './session.ts';
+import type { Leave, Login, Signal } from './signal.ts';
+
+export type Rules = {
+  readonly graceMs: number;
+  readonly repeatWindowMs: number;
+  readonly takeoverWindowMs: number;
+  /** 0: sessions live until they end. */
+  readonly leaseMs: number;
+};
+
+export type Moment = {
+  readonly nowMs: number;
+  /** False while a birth that would save a session may still be waiting unread at the broker (I6). */
+  readonly mayLapse: boolean;
+};
+
+/** A client that takes itself over again and again is counted up to here. */
+const owedWillsMax = 100;
+
+export type Outcome = 'applied' | 'repeat' | 'stale';
+
+export type Decision = {
+  readonly outcome: Outcome;
+  /** The same object when nothing changed. */
+  readonly user: UserState;
+  readonly events: readonly Event[];
+};
+
+export function decide(user: UserState, signal: Signal, moment: Moment, rules: Rules): Decision {
+  const draft = new Draft(user, moment.nowMs);
+  // An overdue deadline is decided before the signal that finds it (I6).
+  if (moment.mayLapse) lapse(draft);
+  const outcome = settle(draft, signal, rules);
+  return { outcome, user: draft.user, events: draft.events };
+}
+
+function settle(draft: Draft, signal: Signal, rules: Rules): Outcome {
+  switch (signal.kind) {
+    case 'login':
+      return login(draft, signal, rules);
+    case 'will':
+    case 'logout':
+      return leave(draft, signal, rules);
+    case 'kick':
+      return kick(draft, signal.sessionId);
+    case 'lapse':
+      return 'applied';
+  }
+}
+
+// ── login ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function login(draft: Draft, signal: Login, rules: Rules): Outcome {
+  if (signal.isRedelivery) return 'repeat';
+  const session = draft.sessions.get(signal.sessionId);
+  // Without an epoch a login is the next connection of its session (I3).
+  const epoch = signal.epoch ?? nextEpoch(session);
+  const last = session?.epoch ?? null;
+  if (last !== null && epoch < last) return 'stale';
+  const isRepeat = last === null ? epoch === session?.forgottenEpoch : epoch === last;
+  if (isRepeat && session?.status !== 'online') return 'repeat';
+  draft.change({ isKicked: false, lastSeenAtMs: draft.nowMs });
+  const leaseUntilMs = rules.leaseMs > 0 ? draft.nowMs + rules.leaseMs : null;
+  if (isRepeat && session?.status === 'online') {
+    draft.put({ ...session, lastSeenAtMs: draft.nowMs, leaseUntilMs });
+    return 'repeat';
+  }
+  const online: OnlineSession = {
+    sessionId: signal.sessionId,
+    status: 'online',
+    epoch,
+    forgottenEpoch: isPast(session?.forgottenEpoch ?? null, epoch) ? null : (session?.forgottenEpoch ?? null),
+    clientId: signal.clientId ?? session?.clientId ?? null,
+    device: signal.device ?? session?.device ?? null,
+    startedAtMs: draft.nowMs,
+    lastSeenAtMs: draft.nowMs,
+    leaseUntilMs,
+    ...owedAfter(session, draft.nowMs, rules),
+  };
+  // A live session lives on under its newer connection (I2, I6).
+  if (session !== undefined && isLive(session)) draft.put({ ...online, startedAtMs: session.startedAtMs });
+  else draft.start(online);
+  return 'applied';
+}
+
+/**
+ * I11: a login takes over the connection before it, whose will may still be owed: that of an online session, or of one that was ended
+ * without a word from its client. The will of a lost session has been heard.
+ */
+function owedAfter(
+  session: Session | undefined,
+  nowMs: number,
+  rules: Rules,
+): Pick<OnlineSession, 'takeoverAtMs' | 'owedWills'> {
+  const isOnline = session?.status === 'online';
+  const isSilentEnd = session?.status === 'ended' && (session.reason === 'kicked' || session.reason === 'expired');
+  if (!isOnline && !isSilentEnd) return { takeoverAtMs: null, owedWills: 0 };
+  const stillOwed = isOnline && isWithin(session.takeoverAtMs, rules.takeoverWindowMs, nowMs) ? session.owedWills : 0;
+  return { takeoverAtMs: nowMs, owedWills: Math.min(stillOwed + 1, owedWillsMax) };
+}
+
+function nextEpoch(session: Session | undefined): Epoch {
+  return ((session?.epoch ?? session?.forgottenEpoch ?? 0) + 1) as Epoch;
+}
+
+function isPast(mark: Epoch | null, epoch: Epoch): boolean {
+  return mark !== null && epoch >= mark;
+}
+
+// ── will and logout ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+function leave(draft: Draft, signal: Leave, rules: Rules): Outcome {
+  if (signal.isRedelivery) return 'repeat';
+  const outcome =
+    signal.epoch === null ? leaveWithoutEpoch(draft, signal, rules) : leaveAt(draft, signal, signal.epoch, rules);
+  if (outcome === 'applied') draft.change({ lastSeenAtMs: draft.nowMs });
+  return outcome;
+}
+
+/** With an epoch the rules are exact. */
+function leaveAt(draft: Draft, signal: Leave, epoch: Epoch, rules: Rules): Outcome {
+  const sessionId = signal.sessionId ?? defaultSessionId;
+  const session = draft.sessions.get(sessionId);
+  if (session === undefined || !isLive(session)) {
+    const isAnnounced = isAtMost(epoch, session?.epoch) || isAtMost(epoch, session?.forgottenEpoch);
+    if (isAnnounced) return 'repeat'; // I1, I4
+    endImplied(draft, sessionId, signal, session);
+    return 'applied';
+  }
+  if (epoch < session.epoch) return 'stale'; // I2
+  // The will of the connection that a kick ended, and whose epoch it made forget (I1).
+  if (epoch > session.epoch && epoch === session.forgottenEpoch) return 'repeat';
+  if (session.status === 'lost' && epoch === session.epoch && signal.kind === 'will') return 'repeat';
+  lose(draft, { ...session, epoch }, signal, rules); // I5
+  return 'applied';
+}
+
+/** Without one they are the best that can be done for a bare id. */
+function leaveWithoutEpoch(draft: Draft, signal: Leave, rules: Rules): Outcome {
+  const targets = draft.live().filter(({ sessionId }) => signal.sessionId === null || sessionId === signal.sessionId);
+  if (targets.length === 0) {
+    if (isRepeatOfLastEnd(draft, signal.sessionId, rules)) return 'repeat';
+    const sessionId = signal.sessionId ?? defaultSessionId;
+    endImplied(draft, sessionId, signal, draft.sessions.get(sessionId));
+    return 'applied';
+  }
+  if (signal.kind === 'will') {
+    const owing = targets.find((session) => owesWill(session, draft.nowMs, rules));
+    if (owing !== undefined) {
+      draft.put({ ...owing, owedWills: owing.owedWills - 1 });
+      return 'stale'; // I11: one will for one takeover
+    }
+  }
+  const leaving = targets.filter((session) => session.status === 'online' || signal.kind === 'logout');
+  for (const session of leaving) lose(draft, session, signal, rules);
+  return leaving.length > 0 ? 'applied' : 'repeat';
+}
+
+function owesWill(session: LiveSession, nowMs: number, rules: Rules): session is OnlineSession {
+  if (session.status !== 'online' || session.owedWills === 0) return false;
+  return isWithin(session.takeoverAtMs, rules.takeoverWindowMs, nowMs);
+}
+
+/** I4: a leave that finds nothing live tells what is known already, when the end it repeats is recent or was a kick. */
+function isRepeatOfLastEnd(draft: Draft, sessionId: SessionId | null, rules: Rules): boolean {
+  const { isKicked, lastEndedAtMs } = draft.user;
+  if (isKicked) return true;
+  // The end of another device's session says nothing of a named one; an end of the whole user does.
+  const ends = sessionId === null ? [lastEndedAtMs] : [endedAtMs(draft, sessionId), endedAtMs(draft, defaultSessionId)];
+  return ends.some((endMs) => isWithin(endMs, rules.repeatWindowMs, draft.nowMs));
+}
+
+function endedAtMs(draft: Draft, sessionId: SessionId): number | null {
+  const session = draft.sessions.get(sessionId);
+  return session?.status === 'ended' ? session.endedAtMs : null;
+}
+
+function lose(draft: Draft, session: LiveSession, signal: Leave, rules: Rules): void {
+  const seen = { ...session, lastSeenAtMs: draft.nowMs };
+  if (signal.kind === 'logout' || rules.graceMs === 0) {
+    draft.end(seen, signal.kind, session.epoch);
+    return;
+  }
+  const { sessionId, epoch, forgottenEpoch, clientId, device, startedAtMs, lastSeenAtMs } = seen;
+  const login = { sessionId, epoch, forgottenEpoch, clientId, device, startedAtMs, lastSeenAtMs };
+  draft.put({ ...login, status: 'lost', graceUntilMs: draft.nowMs + rules.graceMs });
+}
+
+/** I4: births are optional. A session that nobody announced ends all the same, at once. */
+function endImplied(draft: Draft, sessionId: SessionId, signal: Leave, last: Session | undefined): void {
+  const implied: EndedSession = {
+    sessionId,
+    status: 'ended',
+    epoch: last?.epoch ?? null,
+    forgottenEpoch: signal.epoch === null ? (last?.forgottenEpoch ?? null) : null,
+    clientId: signal.clientId ?? last?.clientId ?? null,
+    device: signal.device ?? last?.device ?? null,
+    startedAtMs: draft.nowMs,
+    lastSeenAtMs: draft.nowMs,
+    endedAtMs: draft.nowMs,
+    reason: signal.kind,
+  };
+  draft.end(implied, signal.kind, signal.epoch);
+}
+
+// ── kick and deadlines ───────────────────────────────────────────────────────────────────────────────────────────────
+
+function kick(draft: Draft, sessionId: SessionId | null): Outcome {
+  const named = sessionId === null ? undefined : draft.sessions.get(sessionId);
+  const targets: Session[] = sessionId === null ? draft.live() : named === undefined ? [] : [named];
+  for (const session of targets) {
+    const ended = isLive(session) ? draft.end(session, 'kicked', session.epoch) : session;
+    // A device whose clock went back is let in again (I3); its epoch is kept for the wills that it still fences (I1).
+    if (ended.epoch !== null)
+      draft.put({ ...ended, epoch: null, forgottenEpoch: later(ended.epoch, ended.forgottenEpoch) });
+  }
+  if (draft.user.sequence > 0) draft.change({ isKicked: true });
+  return 'applied';
+}
+
+function later(epoch: Epoch, other: Epoch | null): Epoch {
+  return other !== null && other > epoch ? other : epoch;
+}
+
+function lapse(draft: Draft): void {
+  const due = draft.live().filter((session) => isOver(deadlineMs(session), draft.nowMs));
+  due.sort((a, b) => (deadlineMs(a) ?? 0) - (deadlineMs(b) ?? 0));
+  for (const session of due) draft.end(session, session.status === 'lost' ? 'will' : 'expired', session.epoch);
+}
+
+/** When the grace of a lost session, or the lease of an online one, is over. A deadline equal to now is kept. */
+export function deadlineMs(session: LiveSession): number | null {
+  return session.status === 'lost' ? session.graceUntilMs : session.leaseUntilMs;
+}
+
+function isOver(deadline: number | null, nowMs: number): boolean {
+  return deadline !== null && deadline < nowMs;
+}
+
+function isWithin(sinceMs: number | null, windowMs: number, nowMs: number): boolean {
+  return sinceMs !== null && nowMs - sinceMs < windowMs;
+}
+
+function isAtMost(epoch: Epoch, bound: Epoch | null | undefined): boolean {
+  return bound !== null && bound !== undefined && epoch <= bound;
+}

@@ -1,0 +1,46 @@
+// What readers are shown of a user, and how far it can be trusted. Nothing here decides: it only tells.
+
+import type { UserId } from './ids.ts';
+import { isLive, type LiveSession, type Session } from './session.ts';
+
+/** What a reader needs to know of a user; ended sessions may be left out. */
+export type Known = {
+  readonly userId: UserId;
+  readonly sequence: number;
+  readonly sinceMs: number | null;
+  readonly lastSeenAtMs: number | null;
+  readonly sessions: readonly Session[];
+};
+
+/** The link to the broker, as the database knows it. */
+export type LinkView = {
+  readonly isUp: boolean;
+  /** The last packet heard from the broker; null before the first. */
+  readonly heardAtMs: number | null;
+  /** When the broker last came back without our session, so that wills may have been lost before; null when it never did. */
+  readonly gapAtMs: number | null;
+};
+
+export type Presence = Known & {
+  readonly status: 'online' | 'offline';
+  /** The live ones only. */
+  readonly sessions: readonly LiveSession[];
+  readonly asOfMs: number | null;
+  readonly isStale: boolean;
+};
+
+export function presenceOf(known: Known, link: LinkView): Presence {
+  const sessions = known.sessions.filter(isLive);
+  return {
+    ...known,
+    status: sessions.length > 0 ? 'online' : 'offline', // I7
+    sessions,
+    asOfMs: link.heardAtMs,
+    isStale: !link.isUp || wasMissed(known.lastSeenAtMs, link.gapAtMs),
+  };
+}
+
+/** Wills may have been lost since this user was last heard. */
+function wasMissed(lastSeenAtMs: number | null, gapAtMs: number | null): boolean {
+  return gapAtMs !== null && (lastSeenAtMs === null || lastSeenAtMs < gapAtMs);
+}

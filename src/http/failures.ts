@@ -1,0 +1,77 @@
+// Which problem an error means: those of the framework, of validation, and of the ports behind the routes. What is not known
+// here is a defect of ours: 500, without a word about the inside.
+
+import type { FastifyRequest } from 'fastify';
+import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
+import type { HttpServer } from './instance.ts';
+import { type InputError, type Problem, ProblemError, typeOfStatus } from './problems.ts';
+
+/** Errors of the framework that have more to say than their status. */
+const frameworkDetails: Readonly<Record<string, string>> = {
+  FST_ERR_CTP_EMPTY_JSON_BODY: 'the body is empty',
+  FST_ERR_CTP_INVALID_JSON_BODY: 'the body is not valid JSON',
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'the body is not as long as Content-Length says',
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'a body must be application/json',
+};
+
+export function problemOf(error: unknown, isUnavailable: (error: unknown) => boolean): Problem {
+  if (error instanceof ProblemError) return error.problem;
+  if (hasZodFastifySchemaValidationErrors(error)) return badInput(inputErrorsOf(error));
+  if (isUnavailable(error)) return { type: 'database-unavailable', detail: 'try again in a few seconds' };
+  return frameworkProblem(error) ?? { type: 'internal' };
+}
+
+export function badInput(errors: readonly InputError[]): Problem {
+  const sentences = errors.map(({ in: place, name, detail }) => `the ${place} parameter ${name} ${detail}`);
+  return { type: 'bad-input', detail: sentences.join('; '), errors };
+}
+
+const places = { params: 'path', querystring: 'query', headers: 'header', body: 'body' } as const;
+
+type ValidationError = {
+  readonly validation: readonly { readonly instancePath: string; readonly message?: string | undefined }[];
+  readonly validationContext?: string;
+};
+
+function inputErrorsOf({ validation, validationContext }: ValidationError): InputError[] {
+  const place = places[validationContext as keyof typeof places];
+  return validation.map(({ instancePath, message }) => ({
+    in: place,
+    name: instancePath.slice(1),
+    detail: message ?? 'is not valid',
+  }));
+}
+
+/** Only the framework's own errors are taken at their word: a status on any other error is none of the caller's. */
+function frameworkProblem(error: unknown): Problem | undefined {
+  if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return undefined;
+  // The client went away in the middle of its body; nobody reads the answer.
+  if (error.code === 'ECONNRESET' && error.message === 'aborted') return { type: 'bad-request' };
+  if (!error.code.startsWith('FST_') || !('statusCode' in error)) return undefined;
+  const type = typeOfStatus(Number(error.statusCode));
+  if (type === undefined || type === 'internal') return undefined;
+  const detail = frameworkDetails[error.code];
+  return detail === undefined ? { type } : { type, detail };
+}
+
+/** Nothing that any route would match as it stands. */
+const marker = '\u0000';
+
+/** Names the parameter of a URL that cannot be decoded. */
+export function malformedUrl(app: HttpServer, request: FastifyRequest): Problem {
+  const [path = ''] = request.raw.url?.split('?') ?? [];
+  const marked = path.split('/').map((segment) => (isDecodable(segment) ? segment : marker));
+  const route = app.findRoute({ method: request.method, url: marked.join('/') });
+  const malformed = Object.entries(route?.params ?? {}).filter(([, value]) => value === marker);
+  if (malformed.length === 0) return { type: 'bad-request', detail: 'the URL is not percent-encoded UTF-8' };
+  return badInput(malformed.map(([name]) => ({ in: 'path', name, detail: 'is not percent-encoded UTF-8' })));
+}
+
+function isDecodable(segment: string): boolean {
+  try {
+    decodeURIComponent(segment);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,104 @@
+// Every answer that is not what was asked for, as RFC 9457 application/problem+json: one closed table, and the one way to
+// send it, through Fastify or onto a bare socket. A problem tells the caller what to change, never what the inside looks like.
+
+import { STATUS_CODES } from 'node:http';
+import type { FastifyReply } from 'fastify';
+
+const problemTypes = {
+  'bad-request': { status: 400, title: 'The request is malformed' },
+  'bad-input': { status: 400, title: 'A parameter is not valid' },
+  'bad-cursor': { status: 400, title: 'The cursor is not one of this list' },
+  unauthorized: { status: 401, title: 'An API key is needed' },
+  'host-not-allowed': { status: 403, title: 'Without an API key only loopback hosts are served' },
+  'not-found': { status: 404, title: 'There is nothing at this address' },
+  'unknown-session': { status: 404, title: 'The user has no such session' },
+  'method-not-allowed': { status: 405, title: 'The method is not allowed here' },
+  'request-timeout': { status: 408, title: 'The request took too long to arrive' },
+  'body-too-large': { status: 413, title: 'The body is too large' },
+  'url-too-long': { status: 414, title: 'The URL is too long' },
+  'unsupported-media-type': { status: 415, title: 'The body is not JSON' },
+  'expectation-failed': { status: 417, title: 'The expectation cannot be met' },
+  'too-many-requests': { status: 429, title: 'Too many requests' },
+  'headers-too-large': { status: 431, title: 'The URL and headers are too large' },
+  internal: { status: 500, title: 'Willow failed to answer' },
+  overloaded: { status: 503, title: 'Willow is overloaded' },
+  'database-unavailable': { status: 503, title: 'The database is away' },
+  'not-ready': { status: 503, title: 'Willow is not ready' },
+} as const satisfies Record<string, { readonly status: number; readonly title: string }>;
+
+export type ProblemType = keyof typeof problemTypes;
+
+export type Problem = {
+  readonly type: ProblemType;
+  readonly detail?: string;
+  /** What is wrong with which parameter. */
+  readonly errors?: readonly InputError[];
+  /** Further members of the body. */
+  readonly extensions?: Readonly<Record<string, unknown>>;
+  readonly headers?: Readonly<Record<string, string>>;
+};
+export type InputError = {
+  readonly in: 'path' | 'query' | 'header' | 'body';
+  readonly name: string;
+  readonly detail: string;
+};
+
+/** Thrown by a handler that cannot answer for a reason of ours (5xx): it is answered, and logged. */
+export class ProblemError extends Error {
+  override readonly name = 'ProblemError';
+  readonly problem: Problem;
+
+  constructor(problem: Problem) {
+    super(problem.detail ?? problemTypes[problem.type].title);
+    this.problem = problem;
+  }
+}
+
+/** Long enough for a restarted database, short enough for a caller who waits. */
+const retryAfterSeconds = 5;
+const problemContentType = 'application/problem+json; charset=utf-8';
+
+/** On every answer. What is kept must be asked for again: presence is true for a moment only. */
+export const commonHeaders: Readonly<Record<string, string>> = {
+  'cache-control': 'private, no-cache',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'x-content-type-options': 'nosniff',
+};
+
+export function statusOf(problem: Problem): number {
+  return problemTypes[problem.type].status;
+}
+
+/** The general type of a status, for errors that are known by no more than that. */
+export function typeOfStatus(status: number): ProblemType | undefined {
+  return (Object.keys(problemTypes) as ProblemType[]).find((type) => problemTypes[type].status === status);
+}
+
+export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply {
+  return reply.code(statusOf(problem)).headers(headersOf(problem)).send(bodyOf(problem));
+}
+
+/** A whole HTTP/1.1 response, for a socket on which no request came to be. */
+export function rawResponse(problem: Problem): string {
+  const status = statusOf(problem);
+  const body = bodyOf(problem);
+  const headers = { ...headersOf(problem), 'content-length': Buffer.byteLength(body), connection: 'close' };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`;
+}
+
+function headersOf(problem: Problem): Record<string, string> {
+  const isPassing = statusOf(problem) === 503 || statusOf(problem) === 429;
+  return {
+    ...commonHeaders,
+    ...(isPassing && { 'retry-after': String(retryAfterSeconds) }),
+    ...problem.headers,
+    'content-type': problemContentType,
+  };
+}
+
+function bodyOf({ type, detail, errors, extensions }: Problem): string {
+  const { status, title } = problemTypes[type];
+  return JSON.stringify({ type: `urn:willow:problem:${type}`, title, status, detail, errors, ...extensions });
+}

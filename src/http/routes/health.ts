@@ -1,0 +1,20 @@
+// Alive, and ready: two questions that whoever runs the process asks. Open, because the one who asks has no key.
+
+import type { HttpServer } from '../instance.ts';
+import { ProblemError } from '../problems.ts';
+
+export type Readiness = {
+  readonly isReady: boolean;
+  readonly checks: Readonly<Record<string, { readonly ok: boolean; readonly [field: string]: unknown }>>;
+};
+export type ReadyPort = () => Promise<Readiness>;
+
+export function healthRoutes(app: HttpServer, ready: ReadyPort): void {
+  app.get('/healthz', { config: { scope: 'open' } }, () => ({ status: 'ok' }));
+
+  app.get('/readyz', { config: { scope: 'open' } }, async () => {
+    const { isReady, checks } = await ready();
+    if (!isReady) throw new ProblemError({ type: 'not-ready', extensions: { checks } });
+    return { status: 'ready', checks };
+  });
+}

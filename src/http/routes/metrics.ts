@@ -1,0 +1,12 @@
+// The numbers that a Prometheus server collects.
+
+import type { HttpServer } from '../instance.ts';
+
+export type MetricsPort = () => Promise<{ readonly contentType: string; readonly body: string }>;
+
+export function metricsRoutes(app: HttpServer, metrics: MetricsPort): void {
+  app.get('/metrics', { config: { scope: 'metrics:read' } }, async (_request, reply) => {
+    const { contentType, body } = await metrics();
+    return reply.header('content-type', contentType).send(body);
+  });
+}

@@ -1,0 +1,61 @@
+// The sessions of a user, and kicks: a backend ends one session, or all of them.
+
+import { z } from 'zod';
+import { SessionId, type UserId } from '../../core/ids.ts';
+import type { Session } from '../../core/session.ts';
+import { defineCursor, pageOf } from '../cursor.ts';
+import type { HttpServer } from '../instance.ts';
+import { PageQuery, SessionPath, UserPath } from '../parameters.ts';
+import { sendProblem } from '../problems.ts';
+import { sessionBody } from '../render.ts';
+
+/** The last ms that both a Date and PostgreSQL can tell. */
+const timeMsMax = 8.64e15;
+const Position = z.strictObject({ startedAtMs: z.int().min(0).max(timeMsMax), sessionId: SessionId });
+export type SessionPosition = z.infer<typeof Position>;
+const cursor = defineCursor('sessions', Position);
+
+export type SessionsPort = {
+  /** Ended ones too, newest first: by start, then by session id, both descending. */
+  readonly listSessions: (
+    userId: UserId,
+    page: { readonly limit: number; readonly after: SessionPosition | null },
+  ) => Promise<readonly Session[]>;
+  /** Null ends all that are live. */
+  readonly kick: (userId: UserId, sessionId: SessionId | null) => Promise<'done' | 'unknown-session'>;
+};
+
+export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsPort): void {
+  app.get(
+    '/users/:id/sessions',
+    { config: { scope: 'presence:read' }, schema: { params: UserPath, querystring: PageQuery } },
+    async (request, reply) => {
+      const { limit, cursor: text } = request.query;
+      const after = text === undefined ? null : cursor.decode(text);
+      if (text !== undefined && after === null) return sendProblem(reply, { type: 'bad-cursor' });
+      const sessions = await listSessions(request.params.id, { limit: limit + 1, after });
+      return pageOf(sessions, limit, {
+        itemOf: sessionBody,
+        cursorOf: ({ startedAtMs, sessionId }) => cursor.encode({ startedAtMs, sessionId }),
+      });
+    },
+  );
+
+  app.delete(
+    '/users/:id/sessions',
+    { config: { scope: 'sessions:write' }, schema: { params: UserPath } },
+    async (request, reply) => {
+      await kick(request.params.id, null);
+      return reply.code(204).send();
+    },
+  );
+
+  app.delete(
+    '/users/:id/sessions/:sessionId',
+    { config: { scope: 'sessions:write' }, schema: { params: SessionPath } },
+    async (request, reply) => {
+      const outcome = await kick(request.params.id, request.params.sessionId);
+      return outcome === 'done' ? reply.code(204).send() : sendProblem(reply, { type: 'unknown-session' });
+    },
+  );
+}

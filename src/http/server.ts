@@ -1,0 +1,195 @@
+// The HTTP server: its limits, its routes, and what happens to a request before and after a route. Every request is answered,
+// and whatever is no success is problem+json, down to bytes that are no HTTP. It knows its ports as plain functions only.
+
+import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { type FastifyRequest, fastify, type HTTPMethods } from 'fastify';
+import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import { idCharactersMax } from '../core/ids.ts';
+import type { Logger } from '../runtime/logger.ts';
+import { StartError } from '../runtime/start-error.ts';
+import { isLoopbackHost, requireKey, requireScopes } from './auth.ts';
+import { malformedUrl, problemOf } from './failures.ts';
+import type { HttpServer } from './instance.ts';
+import { commonHeaders, type Problem, rawResponse, sendProblem, statusOf } from './problems.ts';
+import { type EventsOfUserPort, eventRoutes } from './routes/events.ts';
+import { healthRoutes, type ReadyPort } from './routes/health.ts';
+import { type MetricsPort, metricsRoutes } from './routes/metrics.ts';
+import { type PresencePort, presenceRoutes } from './routes/presence.ts';
+import { type SessionsPort, sessionRoutes } from './routes/sessions.ts';
+
+export type HttpDeps = SessionsPort & {
+  readonly presence: PresencePort;
+  readonly eventsOfUser: EventsOfUserPort;
+  readonly ready: ReadyPort;
+  readonly metrics: MetricsPort;
+  /** False: health and metrics only. */
+  readonly hasApi: boolean;
+  /** Null: loopback hosts only. */
+  readonly apiKey: string | null;
+  readonly logger: Logger;
+  /** Whether a port failed because the database is away, so that trying again helps. */
+  readonly isUnavailable: (error: unknown) => boolean;
+};
+
+const bodyBytesMax = 64 * 1024;
+const headerBytesMax = 16 * 1024;
+/** UTF-8 takes up to four bytes a character, and percent-encoding three characters a byte. */
+const parameterCharactersMax = idCharactersMax * 4 * 3;
+const headersTimeoutMs = 15_000;
+/** For the whole request to arrive; how long an answer may take is for the ports to bound. */
+const requestTimeoutMs = 30_000;
+const timeoutCheckIntervalMs = 5_000;
+/** Longer than the 60 s after which common load balancers close an idle connection, so that they close it and not us. */
+const keepAliveTimeoutMs = 72_000;
+/** Without a byte in either direction. */
+const connectionTimeoutMs = 120_000;
+
+export function createHttpServer(deps: HttpDeps): HttpServer {
+  const app = fastify({
+    // Fastify's log would cost more than a whole presence request; what is worth a line is logged here.
+    logger: false,
+    http: {
+      maxHeaderSize: headerBytesMax,
+      headersTimeout: headersTimeoutMs,
+      connectionsCheckingInterval: timeoutCheckIntervalMs,
+      // A repeated Host or Authorization is then one that matches nothing, instead of the first one winning.
+      joinDuplicateHeaders: true,
+      // Node's own answer to a missing Host has no body; `refusal` answers instead.
+      requireHostHeader: false,
+      // No stream is set up for a body that is not there: a tenth of a presence request.
+      optimizeEmptyRequests: true,
+    },
+    bodyLimit: bodyBytesMax,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    connectionTimeout: connectionTimeoutMs,
+    // While closing, requests that already came are answered as ever, not with a 503 of another shape.
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: parameterCharactersMax },
+    frameworkErrors: (error, request, reply) => {
+      const problem = error.code === 'FST_ERR_BAD_URL' ? malformedUrl(app, request) : problemOf(error, () => false);
+      sendProblem(reply, problem);
+    },
+    clientErrorHandler: (error, socket) => answerSocket(error.code, socket),
+  }).withTypeProvider<ZodTypeProvider>();
+
+  app.setValidatorCompiler(validatorCompiler);
+  // A web page may send text/plain anywhere without asking; JSON it may not.
+  app.removeContentTypeParser('text/plain');
+  answerFailures(app, deps);
+  refuseAtTheDoor(app, deps.apiKey);
+  if (deps.logger.isLevelEnabled('debug')) logAnswers(app, deps.logger);
+
+  requireScopes(app);
+  if (deps.apiKey !== null) requireKey(app, deps.apiKey);
+  if (deps.hasApi) {
+    presenceRoutes(app, deps.presence);
+    sessionRoutes(app, deps);
+    eventRoutes(app, deps.eventsOfUser);
+  }
+  healthRoutes(app, deps.ready);
+  metricsRoutes(app, deps.metrics);
+  return app;
+}
+
+/** Before a body is read: what no route needs to see. */
+function refuseAtTheDoor(app: HttpServer, apiKey: string | null): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    const problem = refusal(app, request, apiKey);
+    if (problem === undefined) {
+      reply.headers(commonHeaders);
+      done();
+    } else sendProblem(reply, problem);
+  });
+}
+
+function refusal(app: HttpServer, request: FastifyRequest, apiKey: string | null): Problem | undefined {
+  const { host } = request.headers;
+  if (apiKey === null && !isLoopbackHost(host)) {
+    return { type: 'host-not-allowed', detail: 'set API_KEY to serve other hosts than localhost, 127.0.0.1 and [::1]' };
+  }
+  if (host === undefined && request.raw.httpVersion === '1.1') {
+    return { type: 'bad-request', detail: 'the Host header is missing' };
+  }
+  return request.is404 ? noRoute(app, request.raw.url ?? '/') : undefined;
+}
+
+function noRoute(app: HttpServer, url: string): Problem {
+  const methods = (app.supportedMethods as HTTPMethods[]).filter((method) => app.findRoute({ method, url }) !== null);
+  if (methods.length === 0) return { type: 'not-found' };
+  return { type: 'method-not-allowed', headers: { allow: methods.join(', ') } };
+}
+
+function answerFailures(app: HttpServer, { logger, isUnavailable }: HttpDeps): void {
+  app.setErrorHandler((error, request, reply) => {
+    // The client went away in the middle of its body: nobody reads the answer, and nothing failed.
+    const isGone = request.raw.destroyed && !request.raw.complete;
+    const problem: Problem = isGone ? { type: 'bad-request' } : problemOf(error, isUnavailable);
+    const status = statusOf(problem);
+    if (status >= 500) {
+      const level = problem.type === 'internal' ? 'error' : 'warn';
+      logger[level]({ event: 'request.failed', ...lineOf(request), status, problem: problem.type, err: error });
+    }
+    return sendProblem(reply, problem);
+  });
+  app.server.on('checkExpectation', (_request, response: ServerResponse) => {
+    response.shouldKeepAlive = false;
+    response.socket?.end(rawResponse({ type: 'expectation-failed', detail: 'only 100-continue is understood' }));
+  });
+  app.server.on('connect', (_request, socket: Socket) => {
+    socket.end(rawResponse({ type: 'bad-request', detail: 'this is no proxy' }));
+  });
+}
+
+function logAnswers(app: HttpServer, logger: Logger): void {
+  app.addHook('onResponse', (request, reply, done) => {
+    const durationMs = Math.round(reply.elapsedTime);
+    logger.debug({ event: 'request.answered', ...lineOf(request), status: reply.statusCode, durationMs });
+    done();
+  });
+}
+
+/** The route instead of the URL: ids of users stay out of the log. */
+function lineOf(request: FastifyRequest): { readonly method: string; readonly route: string | null } {
+  return { method: request.method, route: request.routeOptions.url ?? null };
+}
+
+const socketProblems: Readonly<Record<string, Problem>> = {
+  HPE_HEADER_OVERFLOW: { type: 'headers-too-large' },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: { type: 'body-too-large' },
+  ERR_HTTP_REQUEST_TIMEOUT: { type: 'request-timeout' },
+};
+
+/** Bytes that are no HTTP. */
+function answerSocket(code: string, socket: Socket): void {
+  // The name that Node gives it for its own such handler: the response that is under way on this connection.
+  const { _httpMessage: response } = socket as { _httpMessage?: ServerResponse | null };
+  // Bytes of ours in the middle of a response, or in place of that to the request before, would be taken for it.
+  const isAnother = response != null && (response.headersSent || response.req.complete);
+  if (!socket.writable || isAnother) socket.destroy();
+  else socket.end(rawResponse(socketProblems[code] ?? { type: 'bad-request' }), () => socket.destroy());
+}
+
+const listenFailures: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'another program listens there already; stop it, or choose another HTTP_PORT',
+  EACCES: 'this user may not listen on that port; choose an HTTP_PORT from 1024 up',
+  EADDRNOTAVAIL: 'this machine has no such address; set HTTP_HOST to one that it has, or to 0.0.0.0 for all of them',
+  ENOTFOUND: 'that name does not resolve; set HTTP_HOST to an address of this machine',
+};
+
+/** Resolves to the URL that is served. */
+export async function listen(
+  app: Pick<HttpServer, 'listen'>,
+  address: { readonly host: string; readonly port: number },
+): Promise<string> {
+  try {
+    return await app.listen({ ...address });
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    const sentence = listenFailures[code];
+    if (sentence === undefined) throw error;
+    const place = `HTTP_HOST ${address.host}, HTTP_PORT ${address.port}`;
+    throw new StartError(`Willow cannot listen on ${place}: ${sentence}.`, { cause: error });
+  }
+}

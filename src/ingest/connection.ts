@@ -1,0 +1,251 @@
+// One network connection to the broker, from CONNECT to close; the next one is another object. Messages are kept back unacknowledged until
+// whoever took them says so, and PUBACKs go out in arrival order on the connection that their messages came by (I9): a PUBACK on a later
+// connection could acknowledge another message that was given the same packet id.
+//
+// MQTT.js sends a PUBACK when `handleMessage` calls back without an error. Called back with one, it goes on with the next packet and sends
+// none; the PUBACKs are then written to the stream here, many at once.
+
+import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
+import { generate } from 'mqtt-packet';
+import { type Message, messageOf } from './message.ts';
+
+export type ProtocolVersion = 4 | 5;
+
+export type ConnectionOptions = {
+  readonly url: string;
+  readonly clientId: string;
+  readonly username: string | null;
+  readonly password: string | null;
+  readonly protocolVersion: ProtocolVersion;
+  readonly filters: readonly string[];
+  /** How long the broker keeps our session, and what it queues for it, while we are away. */
+  readonly sessionExpirySeconds: number;
+  readonly nowMs: () => number;
+};
+
+export type Connection = AsyncDisposable & {
+  readonly hasSession: boolean;
+  readonly upSinceMs: number;
+  /** Aborts when the connection is over, for whatever reason. */
+  readonly closed: AbortSignal;
+  readonly heardAtMs: () => number;
+  /** When the oldest message was received that is not acknowledged yet; null when there is none. */
+  readonly oldestPendingMs: () => number | null;
+  /** Waits for at least one message; an empty list means that the connection is over, or was told to stop. */
+  readonly take: (messagesMax: number) => Promise<readonly Message[]>;
+  /** The messages of the last `take`, all of them. Nothing happens when the connection is over: the broker delivers them again. */
+  readonly acknowledge: (messages: readonly Message[]) => void;
+  /** From here on `take` gives nothing; what was taken can still be acknowledged. */
+  readonly stopTaking: () => void;
+  /** Ends it without a DISCONNECT: the broker keeps what was not acknowledged and delivers it again. */
+  readonly drop: (why: string) => void;
+};
+
+/** The broker refused, or the connection failed before it was of use. */
+export class ConnectError extends Error {
+  override readonly name = 'ConnectError';
+  /** The broker may speak the other version of MQTT only. */
+  readonly mayBeVersion: boolean;
+  constructor(message: string, options: { readonly cause?: unknown; readonly mayBeVersion: boolean }) {
+    super(message, { cause: options.cause });
+    this.mayBeVersion = options.mayBeVersion;
+  }
+}
+
+const connectTimeoutMs = 10_000;
+const disconnectTimeoutMs = 1_000;
+/** A half-open link is noticed after 1.5 of these. */
+const keepAliveSeconds = 5;
+/** What we let the broker send ahead of our acknowledgements (MQTT 5); its own window may be smaller. */
+const receiveMaximum = 1_000;
+/** For a broker whose window is larger, or unlimited: from here on its packets wait in the socket. */
+const pendingMessagesMax = 4_000;
+const pendingBytesMax = 8 * 1024 * 1024;
+
+/** Told to MQTT.js for every message, to keep its PUBACK back; made once, because an error costs its stack. */
+const notYet = new Error('acknowledged after the commit');
+
+/** CONNACK: unacceptable protocol version (3.1.1), unsupported protocol version (5). */
+const versionRefusals = new Set([1, 132]);
+
+export async function connect(options: ConnectionOptions, signal: AbortSignal): Promise<Connection> {
+  const client = mqtt.connect(options.url, clientOptions(options));
+  const pending = new Pending(client, options.nowMs);
+  const closing = new AbortController();
+  let heardAtMs = options.nowMs();
+  client.on('packetreceive', () => {
+    heardAtMs = options.nowMs();
+  });
+  client.once('close', () => closing.abort(new Error('the connection to the broker was closed')));
+  // Without a listener an error event ends the process; the connection is over either way.
+  client.on('error', (error) => closing.abort(error));
+  closing.signal.addEventListener('abort', () => pending.close());
+  const drop = (why: string): void => {
+    closing.abort(new Error(why));
+    client.end(true);
+  };
+  try {
+    const hasSession = await connack(client, closing.signal, signal);
+    const upSinceMs = options.nowMs();
+    await subscribe(client, options.filters, closing.signal);
+    return {
+      hasSession,
+      upSinceMs,
+      closed: closing.signal,
+      heardAtMs: () => heardAtMs,
+      oldestPendingMs: () => pending.oldestMs(),
+      take: (messagesMax) => pending.take(messagesMax),
+      acknowledge: (messages) => {
+        pending.settle(messages);
+        if (!closing.signal.aborted) client.stream.write(pubacks(messages));
+      },
+      stopTaking: () => pending.close(),
+      drop,
+      [Symbol.asyncDispose]: () => disconnect(client, closing),
+    };
+  } catch (error) {
+    drop('it could not be used');
+    throw error;
+  }
+}
+
+function clientOptions(options: ConnectionOptions): IClientOptions {
+  const { clientId, username, password, protocolVersion, sessionExpirySeconds } = options;
+  return {
+    clientId,
+    ...(username === null ? {} : { username }),
+    ...(password === null ? {} : { password }),
+    protocolVersion,
+    clean: false,
+    keepalive: keepAliveSeconds,
+    connectTimeout: connectTimeoutMs,
+    reconnectPeriod: 0,
+    resubscribe: false,
+    ...(protocolVersion === 5 ? { properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum } } : {}),
+  };
+}
+
+/** Whether the broker has kept our session. */
+async function connack(client: MqttClient, closed: AbortSignal, signal: AbortSignal): Promise<boolean> {
+  const { promise, resolve, reject } = Promise.withResolvers<boolean>();
+  client.once('connect', ({ sessionPresent }) => resolve(sessionPresent));
+  const onClosed = () => {
+    const cause: unknown = closed.reason;
+    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+    const isRefusal = typeof code === 'number';
+    const mayBeVersion = isRefusal ? versionRefusals.has(code) : code === undefined;
+    reject(new ConnectError(`no connection to the broker: ${messageOfError(cause)}`, { cause, mayBeVersion }));
+  };
+  closed.addEventListener('abort', onClosed);
+  const onAbort = () => reject(new ConnectError('stopped while connecting', { mayBeVersion: false }));
+  signal.addEventListener('abort', onAbort);
+  try {
+    return await promise;
+  } finally {
+    closed.removeEventListener('abort', onClosed);
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+async function subscribe(client: MqttClient, filters: readonly string[], closed: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const fail = (cause: unknown) =>
+    reject(
+      new ConnectError(`no subscription to ${filters.join(' and ')}: ${messageOfError(cause)}`, {
+        cause,
+        mayBeVersion: false,
+      }),
+    );
+  closed.addEventListener('abort', () => fail(closed.reason));
+  // Retain Handling 2: no replays of retained messages (MQTT 5); in 3.1.1 they come with the RETAIN flag and are not applied.
+  client.subscribe([...filters], { qos: 1, rh: 2, rap: false }, (error, granted) => {
+    if (error !== null) fail(error);
+    else if (granted?.some(({ qos }) => Number(qos) >= 128)) fail(new Error('the broker refused it; see its ACL'));
+    else resolve();
+  });
+  await promise;
+}
+
+async function disconnect(client: MqttClient, closing: AbortController): Promise<void> {
+  if (!closing.signal.aborted) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, disconnectTimeoutMs);
+    client.end(false, () => resolve());
+    await promise;
+    clearTimeout(timer);
+  }
+  closing.abort(new Error('disconnected'));
+  client.end(true);
+}
+
+function pubacks(messages: readonly Message[]): Buffer {
+  const packets: Buffer[] = [];
+  for (const { packetId } of messages) {
+    // Four bytes, in MQTT 5 too, where no reason code means success.
+    if (packetId !== null) packets.push(generate({ cmd: 'puback', messageId: packetId }));
+  }
+  return Buffer.concat(packets);
+}
+
+/** The messages that were received and not yet acknowledged, in arrival order, bounded in number and bytes. */
+class Pending {
+  #waiting: Message[] = [];
+  #taken: readonly Message[] = [];
+  #bytes = 0;
+  #isClosed = false;
+  #wake: (() => void) | null = null;
+  /** The callback that lets MQTT.js go on reading, kept while there is no room. */
+  #goOn: (() => void) | null = null;
+
+  constructor(client: MqttClient, nowMs: () => number) {
+    client.handleMessage = (packet, callback) => {
+      const message = messageOf(packet, nowMs());
+      this.#waiting.push(message);
+      this.#bytes += message.payload.length;
+      this.#wake?.();
+      const goOn = () => callback(packet.qos === 0 ? undefined : notYet);
+      if (this.#hasRoom()) goOn();
+      else this.#goOn = goOn;
+    };
+  }
+
+  async take(messagesMax: number): Promise<readonly Message[]> {
+    while (this.#waiting.length === 0 && !this.#isClosed) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      await promise;
+      this.#wake = null;
+    }
+    if (this.#isClosed) return [];
+    this.#taken = this.#waiting.slice(0, messagesMax);
+    this.#waiting = this.#waiting.slice(messagesMax);
+    return this.#taken;
+  }
+
+  settle(messages: readonly Message[]): void {
+    this.#taken = [];
+    for (const { payload } of messages) this.#bytes -= payload.length;
+    if (this.#goOn === null || !this.#hasRoom()) return;
+    const goOn = this.#goOn;
+    this.#goOn = null;
+    goOn();
+  }
+
+  oldestMs(): number | null {
+    return (this.#taken[0] ?? this.#waiting[0])?.receivedAtMs ?? null;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#waiting = [];
+    this.#wake?.();
+  }
+
+  #hasRoom(): boolean {
+    return this.#waiting.length + this.#taken.length < pendingMessagesMax && this.#bytes < pendingBytesMax;
+  }
+}
+
+function messageOfError(error: unknown): string {
+  return error instanceof Error ? error.message || error.name : String(error);
+}

@@ -1,0 +1,41 @@
+// A message as the broker delivered it. What matters of it is small: a payload that is too large to mean anything is cut at receipt,
+// so that what waits in memory stays bounded.
+
+import { payloadBytesMax } from '../core/payload.ts';
+
+export type Message = {
+  readonly topic: string;
+  /** Cut to one byte more than is allowed, so that parsing still finds it too large. */
+  readonly payload: Uint8Array;
+  /** Of the payload as it came. */
+  readonly payloadBytes: number;
+  readonly isRetained: boolean;
+  /** The DUP flag: the broker may have delivered it before. */
+  readonly isDuplicate: boolean;
+  /** What its PUBACK names; null for QoS 0, which knows no acknowledgement. */
+  readonly packetId: number | null;
+  readonly receivedAtMs: number;
+};
+
+type Publish = {
+  readonly topic: string;
+  readonly payload: string | Buffer;
+  readonly retain: boolean;
+  readonly dup: boolean;
+  readonly qos: 0 | 1 | 2;
+  readonly messageId?: number | undefined;
+};
+
+export function messageOf(packet: Publish, receivedAtMs: number): Message {
+  const payload = Buffer.from(packet.payload as Buffer);
+  const isTooLarge = payload.length > payloadBytesMax;
+  return {
+    topic: packet.topic,
+    payload: isTooLarge ? Uint8Array.from(payload.subarray(0, payloadBytesMax + 1)) : payload,
+    payloadBytes: payload.length,
+    isRetained: packet.retain,
+    isDuplicate: packet.dup,
+    packetId: packet.qos === 0 ? null : (packet.messageId ?? null),
+    receivedAtMs,
+  };
+}

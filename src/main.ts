@@ -1,0 +1,95 @@
+// The process: settings in, servers and app up, wait for a signal, everything down again. The only file that touches `process`.
+
+import { readFileSync } from 'node:fs';
+import closeWithGrace from 'close-with-grace';
+import { type AppSettings, startApp } from './app.ts';
+import { createLogger, type Logger } from './runtime/logger.ts';
+import { StartError } from './runtime/start-error.ts';
+import { parseSettings, type Settings, SettingsError, summaryOf } from './settings.ts';
+
+/** From SIGTERM to the end, whatever hangs: orchestrators kill after ten seconds. */
+const closeMsMax = 4_500;
+
+async function main(): Promise<void> {
+  const settings = parseSettings(process.env, (path) => readFileSync(path, 'utf8'));
+  const logger = createLogger({ level: settings.LOG_LEVEL, isPretty: process.stdout.isTTY });
+  logger.info({ event: 'willow.starting', settings: summaryOf(settings) });
+  const running = new AsyncDisposableStack();
+  const starting = start(settings, running, logger);
+  // Installed before anything is up: a signal in the middle of the start waits for it, and then takes everything down.
+  closeWithGrace({ delay: closeMsMax, logger: false }, async ({ signal, err }) => {
+    if (err !== undefined) logger.fatal({ event: 'willow.failed', err });
+    await starting.catch(() => undefined);
+    await running.disposeAsync();
+    logger.info({ event: 'willow.stopped', signal });
+  });
+  await starting;
+}
+
+async function start(settings: Settings, running: AsyncDisposableStack, logger: Logger): Promise<void> {
+  const startedAtMs = performance.now();
+  try {
+    const appSettings = await startServers(settings, running, logger);
+    const app = running.use(await startApp(appSettings, logger, Date.now));
+    const startMs = Math.round(performance.now() - startedAtMs);
+    logger.info({ event: 'willow.ready', http: app.httpUrl, mqtt: withoutPassword(appSettings.MQTT_URL), startMs });
+    if (process.stdout.isTTY) process.stdout.write(welcome(settings, app.httpUrl, appSettings.MQTT_URL));
+  } catch (error) {
+    await running.disposeAsync();
+    throw error;
+  }
+}
+
+/** The embedded servers stand in for those that no URL names; the app cannot tell them apart. */
+async function startServers(settings: Settings, running: AsyncDisposableStack, logger: Logger): Promise<AppSettings> {
+  let { MQTT_URL, DATABASE_URL } = settings;
+  if (DATABASE_URL === null) {
+    const { startEmbeddedDatabase } = await import('./embedded/database.ts');
+    const database = running.use(await startEmbeddedDatabase({ dataDir: settings.DATA_DIR }));
+    DATABASE_URL = database.url;
+    logger.info({ event: 'embedded.database', dataDir: settings.DATA_DIR });
+  }
+  if (MQTT_URL === null && settings.ROLES.includes('ingest')) {
+    const { startEmbeddedBroker } = await import('./embedded/broker.ts');
+    const broker = running.use(await startEmbeddedBroker({ port: settings.EMBEDDED_MQTT_PORT }));
+    MQTT_URL = broker.url;
+    logger.info({ event: 'embedded.broker', url: broker.url });
+  }
+  return { ...settings, DATABASE_URL, MQTT_URL: MQTT_URL ?? 'mqtt://127.0.0.1' };
+}
+
+function welcome(settings: Settings, httpUrl: string, mqttUrl: string): string {
+  const { hostname, port } = new URL(mqttUrl);
+  const broker = `-h ${hostname} -p ${port || '1883'}`;
+  return `
+  Willow is ready.
+    API     ${httpUrl}
+    broker  ${withoutPassword(mqttUrl)}${settings.MQTT_URL === null ? '  (embedded, to try things out)' : ''}
+
+  Try it:
+    mosquitto_sub ${broker} -t any --will-topic ${settings.LOGOUT_TOPIC} --will-payload 42 --will-qos 1 &
+    mosquitto_pub ${broker} -q 1 -t ${settings.LOGIN_TOPIC} -m 42
+    curl ${httpUrl}/users/42/presence      # online
+    kill -9 %1                                          # the client vanishes
+    curl ${httpUrl}/users/42/presence      # lost; offline when the grace of ${settings.GRACE_MS} ms is over
+
+`;
+}
+
+function withoutPassword(url: string): string {
+  const shown = new URL(url);
+  shown.username = '';
+  shown.password = '';
+  return shown.href;
+}
+
+try {
+  await main();
+} catch (error) {
+  // What the user can mend is said in a sentence; the rest is a defect, and its stack helps to find it.
+  const isExpected = error instanceof StartError || error instanceof SettingsError;
+  process.stderr.write(
+    `willow: ${isExpected ? error.message : error instanceof Error ? error.stack : String(error)}\n`,
+  );
+  process.exitCode = 1;
+}

@@ -1,0 +1,93 @@
+// What is counted, by Prometheus convention. Every message that was heard ends in exactly one cell of `willow_signals_total` or
+// `willow_quarantined_total` (I10).
+
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { Settled } from './ingest/ingest.ts';
+
+const secondsBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const messagesBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500];
+
+export type LinkGauges = { readonly isLinkUp: boolean; readonly isLeaseHeld: boolean };
+
+export class Metrics {
+  readonly registry = new Registry();
+  readonly #registers = [this.registry];
+  readonly #messages = new Counter({
+    name: 'willow_messages_total',
+    help: 'Messages settled, whatever their outcome.',
+    registers: this.#registers,
+  });
+  readonly #signals = new Counter({
+    name: 'willow_signals_total',
+    help: 'Messages that were understood, by kind (login, will, logout, retained) and outcome (applied, repeat, stale, retained).',
+    labelNames: ['kind', 'outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly #quarantined = new Counter({
+    name: 'willow_quarantined_total',
+    help: 'Messages that could not be understood, by reason.',
+    labelNames: ['reason'] as const,
+    registers: this.#registers,
+  });
+  readonly trimmed = new Counter({
+    name: 'willow_quarantine_trimmed_total',
+    help: 'Quarantined messages removed because newer ones needed the room.',
+    registers: this.#registers,
+  });
+  readonly events = new Counter({
+    name: 'willow_events_total',
+    help: 'Events committed to the log, by type.',
+    labelNames: ['type'] as const,
+    registers: this.#registers,
+  });
+  readonly #batch = new Histogram({
+    name: 'willow_batch_messages',
+    help: 'Messages in a batch.',
+    buckets: messagesBuckets,
+    registers: this.#registers,
+  });
+  readonly #settle = new Histogram({
+    name: 'willow_settle_seconds',
+    help: 'From the receipt of the oldest message of a batch to its acknowledgement.',
+    buckets: secondsBuckets,
+    registers: this.#registers,
+  });
+  readonly commit = new Histogram({
+    name: 'willow_commit_seconds',
+    help: 'One attempt to read, decide and commit.',
+    buckets: secondsBuckets,
+    registers: this.#registers,
+  });
+
+  /** `link` is asked whenever the metrics are. */
+  constructor(link: () => LinkGauges) {
+    const { registry } = this;
+    const registers = [registry];
+    collectDefaultMetrics({ register: registry });
+    const linkUp = new Gauge({
+      name: 'willow_link_up',
+      help: '1 while this process is connected to the broker.',
+      registers,
+    });
+    const leaseHeld = new Gauge({
+      name: 'willow_lease_held',
+      help: '1 while this process holds the ingest lease.',
+      registers,
+      collect: () => {
+        linkUp.set(link().isLinkUp ? 1 : 0);
+        leaseHeld.set(link().isLeaseHeld ? 1 : 0);
+      },
+    });
+  }
+
+  settled(all: readonly Settled[], settleMs: number): void {
+    this.#messages.inc(all.length);
+    this.#batch.observe(all.length);
+    this.#settle.observe(settleMs / 1000);
+    for (const settled of all) {
+      if (settled.kind === 'quarantined') this.#quarantined.inc({ reason: settled.reason });
+      else if (settled.kind === 'retained') this.#signals.inc({ kind: 'retained', outcome: 'retained' });
+      else this.#signals.inc({ kind: settled.kind, outcome: settled.outcome });
+    }
+  }
+}

@@ -1,0 +1,250 @@
+// Every setting, with its unit, its default and a sentence, and the relations between them. Parsed once, at the start; bad settings end it
+// with all of their errors at once. A secret can also come from a file, named by the same variable with _FILE behind it.
+
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { JsonPointer } from './core/json.ts';
+import { logLevels } from './runtime/logger.ts';
+
+/** Decimal digits and nothing else: white space is not 0, and 1e3 is a typing error. */
+function wholeNumber(max: number) {
+  const sentence = `must be a whole number from 0 to ${max}`;
+  const digits = z.string().regex(/^\d{1,15}$/u, sentence);
+  return digits.transform(Number).refine((value) => value <= max, sentence);
+}
+
+const port = wholeNumber(65_535);
+const milliseconds = wholeNumber(86_400_000);
+const leaseMilliseconds = wholeNumber(31 * 86_400_000);
+const rows = wholeNumber(1_000_000);
+const root = z
+  .string()
+  .regex(/^[^#+\0]*[^#+\0/]$/u, 'must be a topic without + and #, and not end in /')
+  .max(1_024);
+const name = z.string().min(1).max(256);
+const secret = z.string().min(1).max(4_096);
+
+const allRoles = ['ingest', 'api'] as const;
+const roles = z
+  .string()
+  .transform((list) => [...new Set(list.split(',').map((role) => role.trim()))])
+  .pipe(z.array(z.enum(allRoles)).min(1));
+
+function url(protocols: readonly string[]) {
+  const isOk = (text: string) => URL.canParse(text) && protocols.some((protocol) => text.startsWith(protocol));
+  return z.string().refine(isOk, `must be a URL that begins with ${protocols.join(' or ')}`);
+}
+
+type Setting = {
+  readonly schema: z.ZodType;
+  /** As it would stand in the environment; null where there is none. */
+  readonly default: string | null;
+  readonly description: string;
+  readonly isSecret?: true;
+};
+
+/** In the order in which `.env.example` lists them. */
+export const settingsTable = {
+  HTTP_HOST: {
+    schema: z.string().min(1).max(255),
+    default: '127.0.0.1',
+    description: 'The address the API listens on. Anything but loopback needs API_KEY.',
+  },
+  HTTP_PORT: { schema: port, default: '8080', description: 'The port the API listens on; 0 takes a free one.' },
+  API_KEY: {
+    schema: z.string().min(16, 'must have at least 16 characters').max(4_096),
+    default: null,
+    isSecret: true,
+    description:
+      'The admin key, sent as "Authorization: Bearer …", at least 16 characters. Without it the API serves on loopback only.',
+  },
+  MQTT_URL: {
+    schema: url(['mqtt://']),
+    default: null,
+    description: 'The broker, such as mqtt://broker:1883. Unset: an embedded one, to try things out.',
+  },
+  MQTT_USERNAME: { schema: name, default: null, description: 'The user name for the broker.' },
+  MQTT_PASSWORD: { schema: secret, default: null, isSecret: true, description: 'The password for the broker.' },
+  MQTT_CLIENT_ID: {
+    schema: name,
+    default: 'willow',
+    description:
+      'Names the one persistent session at the broker. Of several processes with the same one, one listens and the others stand by.',
+  },
+  MQTT_SHARED_GROUP: {
+    schema: z
+      .string()
+      .regex(/^[^#+/\0]+$/u, 'must not contain + # or /')
+      .max(256),
+    default: null,
+    description:
+      'Shares the work among processes that each have an MQTT_CLIENT_ID of their own. Needs epochs, or a broker that dispatches by client id.',
+  },
+  EMBEDDED_MQTT_PORT: { schema: port, default: '1883', description: 'The port of the embedded broker, on 127.0.0.1.' },
+  DATABASE_URL: {
+    schema: url(['postgres://', 'postgresql://']),
+    default: null,
+    isSecret: true,
+    description: 'PostgreSQL, such as postgres://user:password@host:5432/willow. Unset: an embedded one, in DATA_DIR.',
+  },
+  DATA_DIR: {
+    schema: z.string().min(1),
+    default: './.willow',
+    description: 'The directory of the embedded PostgreSQL.',
+  },
+  LOGIN_TOPIC: { schema: root, default: '/login', description: 'The root of the topics that births are published on.' },
+  LOGOUT_TOPIC: {
+    schema: root,
+    default: '/logout',
+    description: 'The root of the topics that wills and goodbyes are published on.',
+  },
+  PAYLOAD_USER_ID: {
+    schema: JsonPointer,
+    default: '/userId',
+    description: 'Where a JSON payload has the user id: a JSON Pointer.',
+  },
+  PAYLOAD_SESSION_ID: {
+    schema: JsonPointer,
+    default: '/sessionId',
+    description: 'Where a JSON payload has the session id: a JSON Pointer.',
+  },
+  PAYLOAD_EPOCH: {
+    schema: JsonPointer,
+    default: '/epoch',
+    description: 'Where a JSON payload has the epoch: a JSON Pointer.',
+  },
+  GRACE_MS: {
+    schema: milliseconds,
+    default: '5000',
+    description: 'How long a lost session may return before its end is announced, in ms; 0 ends it at once.',
+  },
+  REPEAT_WINDOW_MS: {
+    schema: milliseconds,
+    default: '10000',
+    description: 'How long after an end a will without an epoch counts as its repeat, in ms.',
+  },
+  TAKEOVER_WINDOW_MS: {
+    schema: milliseconds,
+    default: '1000',
+    description:
+      'How long after a login on a live session one will without an epoch counts as that of the connection it took over, in ms.',
+  },
+  LEASE_MS: {
+    schema: leaseMilliseconds,
+    default: '0',
+    description: 'How long a session stays live without a sign of life, in ms; 0 for ever.',
+  },
+  QUARANTINE_ROWS_MAX: {
+    schema: rows,
+    default: '10000',
+    description: 'How many messages that mean nothing are kept, the newest.',
+  },
+  ROLES: {
+    schema: roles,
+    default: 'ingest,api',
+    description:
+      'What this process does: ingest listens to the broker, api answers over HTTP. Health and metrics are always served.',
+  },
+  LOG_LEVEL: {
+    schema: z.enum(logLevels),
+    default: 'info',
+    description: 'What is logged, and whatever is worse: trace, debug, info, warn, error, fatal; or silent.',
+  },
+} as const satisfies Record<string, Setting>;
+
+type Name = keyof typeof settingsTable;
+type Parsed<N extends Name> = z.output<(typeof settingsTable)[N]['schema']>;
+export type Settings = {
+  readonly [N in Name]: (typeof settingsTable)[N]['default'] extends null ? Parsed<N> | null : Parsed<N>;
+};
+
+export class SettingsError extends Error {
+  override readonly name = 'SettingsError';
+  constructor(problems: readonly string[]) {
+    super(`the settings are wrong:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+  }
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Throws SettingsError with every error there is. */
+export function parseSettings(environment: Environment, readFile: (path: string) => string): Settings {
+  const problems: string[] = [];
+  const settings: Record<string, unknown> = {};
+  for (const [key, setting] of Object.entries<Setting>(settingsTable)) {
+    const text = textOf(key, setting, environment, readFile, problems) ?? setting.default;
+    const parsed = text === null ? { success: true as const, data: null } : setting.schema.safeParse(text);
+    if (parsed.success) settings[key] = parsed.data;
+    else problems.push(...parsed.error.issues.map(({ message }) => `${key}: ${message}`));
+  }
+  if (problems.length === 0) problems.push(...contradictions(settings as Settings));
+  if (problems.length > 0) throw new SettingsError(problems);
+  return Object.freeze(settings as Settings);
+}
+
+/** The text of a setting, or of the file that a secret is kept in; an empty variable is an unset one. */
+function textOf(
+  key: string,
+  setting: Setting,
+  environment: Environment,
+  readFile: (path: string) => string,
+  problems: string[],
+): string | null {
+  const text = environment[key] || null;
+  const path = (setting.isSecret && environment[`${key}_FILE`]) || null;
+  if (path === null) return text;
+  if (text !== null) {
+    problems.push(`${key}: set it or ${key}_FILE, not both`);
+    return null;
+  }
+  try {
+    return readFile(path).trim();
+  } catch (error) {
+    problems.push(`${key}_FILE: ${error instanceof Error ? error.message : 'the file cannot be read'}`);
+    return null;
+  }
+}
+
+function contradictions(settings: Settings): string[] {
+  const { HTTP_HOST, API_KEY, LOGIN_TOPIC, LOGOUT_TOPIC, MQTT_SHARED_GROUP, MQTT_URL, ROLES } = settings;
+  const problems: string[] = [];
+  if (!isLoopback(HTTP_HOST) && API_KEY === null) {
+    problems.push(
+      `API_KEY: is needed, because HTTP_HOST is ${HTTP_HOST}: without a key the API serves on loopback only (127.0.0.1, ::1, localhost)`,
+    );
+  }
+  if (`${LOGIN_TOPIC}/`.startsWith(`${LOGOUT_TOPIC}/`) || `${LOGOUT_TOPIC}/`.startsWith(`${LOGIN_TOPIC}/`)) {
+    problems.push('LOGIN_TOPIC and LOGOUT_TOPIC: neither may be the other, or below it');
+  }
+  if (MQTT_SHARED_GROUP !== null && MQTT_URL === null && ROLES.includes('ingest')) {
+    problems.push('MQTT_SHARED_GROUP: needs MQTT_URL, because the embedded broker has no shared subscriptions');
+  }
+  return problems;
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+/** What a log may show: the values that differ from their defaults, secrets as `(set)`, URLs without user and password. */
+export function summaryOf(settings: Settings): Record<string, unknown> {
+  const entries = Object.entries<Setting>(settingsTable).flatMap(([key, setting]) => {
+    const value = settings[key as Name];
+    const isDefault =
+      value === null || (setting.default !== null && isEqual(value, setting.schema.parse(setting.default)));
+    return isDefault ? [] : [[key, setting.isSecret ? '(set)' : withoutCredentials(value)]];
+  });
+  return Object.fromEntries(entries) as Record<string, unknown>;
+}
+
+function withoutCredentials(value: unknown): unknown {
+  if (typeof value !== 'string' || !/^[a-z]+:\/\//iu.test(value) || !URL.canParse(value)) return value;
+  const shown = new URL(value);
+  shown.username = '';
+  shown.password = '';
+  return shown.href;
+}
+
+function isEqual(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
+}

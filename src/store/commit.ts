@@ -1,0 +1,133 @@
+// The batch commit: users read, every signal decided in order, everything written and committed at once, or not at all (I8).
+// Two statements whatever the size of the batch. When somebody else changed one of the users in between, all of it is done again.
+
+import type pg from 'pg';
+import type { Decision, Moment, Outcome } from '../core/decide.ts';
+import type { UserId } from '../core/ids.ts';
+import type { Event, Session, UserState } from '../core/session.ts';
+import type { Signal } from '../core/signal.ts';
+import { ask, ConflictError } from './database.ts';
+import { type LoadedUser, loadUsers } from './load.ts';
+import { type Changes, type Fence, type Receipt, writeChanges } from './write.ts';
+
+export type Entry = {
+  readonly signal: Signal;
+  /** When it was heard: the time that it is decided at. */
+  readonly nowMs: number;
+  readonly mayLapse: boolean;
+  /** For a signal without an epoch that came with a packet id: what its redelivery will be known by (I4). */
+  readonly receipt: Receipt | null;
+  /** The broker may have delivered it before (DUP), or this process may have committed it without hearing so. */
+  readonly mayBeCommitted: boolean;
+};
+
+export type Decide = (user: UserState, signal: Signal, moment: Moment) => Decision;
+
+export type Committed = {
+  /** One for each entry, in their order. */
+  readonly outcomes: readonly Outcome[];
+  readonly events: readonly Event[];
+};
+
+/** Under contention a batch of 500 users meets a kick or a deadline now and then, not eight times in a row. */
+const attemptsMax = 8;
+
+/** Throws ConflictError, FencedError, DataRefusedError, or what the connection threw; then nothing is known to be written. */
+export async function commit(
+  pool: pg.Pool,
+  entries: readonly Entry[],
+  decide: Decide,
+  fence: Fence | null,
+): Promise<Committed> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await attemptCommit(pool, entries, decide, fence, attempt > 1);
+    } catch (error) {
+      if (!(error instanceof ConflictError) || attempt === attemptsMax) throw error;
+    }
+  }
+}
+
+async function attemptCommit(
+  pool: pg.Pool,
+  entries: readonly Entry[],
+  decide: Decide,
+  fence: Fence | null,
+  isRetry: boolean,
+): Promise<Committed> {
+  const redelivered = await findRedelivered(pool, entries, fence, isRetry);
+  const loaded = await loadUsers(
+    pool,
+    entries.map(({ signal }) => signal),
+  );
+  const users = new Map<UserId, UserState>();
+  for (const [userId, { user }] of loaded) users.set(userId, user);
+  const outcomes: Outcome[] = [];
+  const events: Event[] = [];
+  for (const entry of entries) {
+    const before = users.get(entry.signal.userId);
+    if (before === undefined) continue;
+    const decision = decide(before, markRedelivery(entry, redelivered), entry);
+    users.set(entry.signal.userId, decision.user);
+    outcomes.push(decision.outcome);
+    events.push(...decision.events);
+  }
+  const changes = changesOf(loaded, users, events, receiptsOf(entries));
+  const isNothing = changes.users.length === 0 && changes.receipts.length === 0;
+  if (!isNothing) await writeChanges(pool, changes, fence);
+  return { outcomes, events };
+}
+
+/** Only what differs from what was read is written. */
+function changesOf(
+  loaded: ReadonlyMap<UserId, LoadedUser>,
+  users: ReadonlyMap<UserId, UserState>,
+  events: readonly Event[],
+  receipts: readonly Receipt[],
+): Changes {
+  const changedUsers: { revision: number; user: UserState }[] = [];
+  const changedSessions: { userId: UserId; session: Session }[] = [];
+  for (const [userId, { revision, user: before }] of loaded) {
+    const user = users.get(userId);
+    if (user === undefined || user === before) continue;
+    changedUsers.push({ revision, user });
+    for (const [sessionId, session] of user.sessions) {
+      if (session !== before.sessions.get(sessionId)) changedSessions.push({ userId, session });
+    }
+  }
+  return { users: changedUsers, sessions: changedSessions, events, receipts };
+}
+
+function receiptsOf(entries: readonly Entry[]): Receipt[] {
+  const byPacketId = new Map<number, Receipt>();
+  for (const { receipt } of entries) if (receipt !== null) byPacketId.set(receipt.packetId, receipt);
+  return [...byPacketId.values()];
+}
+
+// A redelivery has the packet id and the content of a message whose receipt was committed. The content is compared because packet ids
+// are used again: the same id alone may be another message, whose first delivery never arrived.
+
+async function findRedelivered(
+  pool: pg.Pool,
+  entries: readonly Entry[],
+  fence: Fence | null,
+  isRetry: boolean,
+): Promise<ReadonlySet<number>> {
+  const suspects = entries.filter((entry) => entry.receipt !== null && (isRetry || entry.mayBeCommitted));
+  if (suspects.length === 0 || fence === null) return new Set();
+  const receipts = receiptsOf(suspects);
+  const { rows } = await ask<{ packet_id: number }>(pool, {
+    name: 'find-receipts',
+    text: `select r.packet_id from receipts r join unnest($2::int[], $3::bytea[]) as s(packet_id, digest)
+        on r.packet_id = s.packet_id and r.digest = s.digest where r.client_id = $1`,
+    values: [fence.clientId, receipts.map(({ packetId }) => packetId), receipts.map(({ digest }) => digest)],
+  });
+  return new Set(rows.map(({ packet_id }) => packet_id));
+}
+
+function markRedelivery({ signal, receipt }: Entry, redelivered: ReadonlySet<number>): Signal {
+  if (receipt === null || !redelivered.has(receipt.packetId)) return signal;
+  return signal.kind === 'login' || signal.kind === 'will' || signal.kind === 'logout'
+    ? { ...signal, isRedelivery: true }
+    : signal;
+}

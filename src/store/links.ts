@@ -1,0 +1,94 @@
+// The ingest lease and the state of the link to the broker, one row for each client id. The database's clock decides who holds it;
+// every new holder gets a larger token, and a write that names an older one is refused (write.ts).
+
+import type pg from 'pg';
+import type { LinkView } from '../core/presence.ts';
+import { ask } from './database.ts';
+
+export type Lease = { readonly clientId: string; readonly token: number };
+
+/** Null while another process holds it. `holder` is unique to a process. */
+export async function acquireLease(
+  pool: pg.Pool,
+  claim: {
+    readonly clientId: string;
+    readonly sharedGroup: string | null;
+    readonly holder: string;
+    readonly leaseMs: number;
+  },
+): Promise<Lease | null> {
+  const { rows } = await ask<{ token: number }>(pool, {
+    text: `insert into links as l (client_id, shared_group, token, holder, lease_until)
+     values ($1, $2, 1, $3, clock_timestamp() + $4 * interval '1 ms')
+     on conflict (client_id) do update set shared_group = excluded.shared_group, token = l.token + 1, holder = excluded.holder,
+       lease_until = excluded.lease_until, connected_since = null
+     where l.lease_until <= clock_timestamp() or l.holder = excluded.holder
+     returning token`,
+    values: [claim.clientId, claim.sharedGroup, claim.holder, claim.leaseMs],
+  });
+  return rows[0] === undefined ? null : { clientId: claim.clientId, token: rows[0].token };
+}
+
+/** Keeps the lease and tells how the link is. False when the lease was lost. */
+export async function renewLease(
+  pool: pg.Pool,
+  lease: Lease,
+  link: { readonly leaseMs: number; readonly connectedSinceMs: number | null; readonly heardAtMs: number | null },
+): Promise<boolean> {
+  const { rowCount } = await ask(pool, {
+    name: 'renew-lease',
+    text: `update links set lease_until = clock_timestamp() + $3 * interval '1 ms', connected_since = to_timestamp($4::float8 / 1000),
+        heard_at = greatest(heard_at, to_timestamp($5::float8 / 1000))
+      where client_id = $1 and token = $2 and lease_until > clock_timestamp()`,
+    values: [lease.clientId, lease.token, link.leaseMs, link.connectedSinceMs, link.heardAtMs],
+  });
+  return rowCount === 1;
+}
+
+/** Lets the next process have it at once. */
+export async function releaseLease(pool: pg.Pool, lease: Lease): Promise<void> {
+  await ask(pool, {
+    text: 'update links set lease_until = clock_timestamp(), connected_since = null where client_id = $1 and token = $2',
+    values: [lease.clientId, lease.token],
+  });
+}
+
+/**
+ * The broker has a session of ours that begins now: what it queued or sent for an earlier one is gone, and so are the receipts of its
+ * packet ids. Unless nothing was ever heard, wills may have been lost.
+ */
+export async function recordNewBrokerSession(pool: pg.Pool, lease: Lease, atMs: number): Promise<void> {
+  await ask(pool, {
+    text: `with gap as (
+       update links set gap_at = case when heard_at is null then null else to_timestamp($3::float8 / 1000) end
+       where client_id = $1 and token = $2 returning client_id)
+     delete from receipts where client_id in (select client_id from gap)`,
+    values: [lease.clientId, lease.token, atMs],
+  });
+}
+
+export type LinkScope = { readonly clientId: string; readonly sharedGroup: string | null };
+
+/** The condition on `links l` that selects the link, or all links of the group; takes two parameters from `$n` on. */
+export function linkScopeSql(n: number): string {
+  return `(l.client_id = $${n} or l.shared_group = $${n + 1})`;
+}
+
+export const linkViewColumns = `coalesce(bool_or(l.connected_since is not null and l.lease_until > clock_timestamp()), false) as is_up,
+  max(l.heard_at) as heard_at, max(l.gap_at) as gap_at`;
+
+export type LinkViewRow = { readonly is_up: boolean; readonly heard_at: number | null; readonly gap_at: number | null };
+
+export function linkViewOf(row: LinkViewRow | undefined): LinkView {
+  return { isUp: row?.is_up ?? false, heardAtMs: row?.heard_at ?? null, gapAtMs: row?.gap_at ?? null };
+}
+
+/** Whether deadlines may lapse: the link is up, and has been for longer than the grace (I6). */
+export async function mayLapse(pool: pg.Pool, scope: LinkScope, graceMs: number, nowMs: number): Promise<boolean> {
+  const { rows } = await ask<{ up_since: number | null }>(pool, {
+    text: `select max(l.connected_since) as up_since from links l where ${linkScopeSql(1)} and l.lease_until > clock_timestamp()`,
+    values: [scope.clientId, scope.sharedGroup],
+  });
+  const upSince = rows[0]?.up_since ?? null;
+  return upSince !== null && nowMs - upSince > graceMs;
+}

@@ -1,0 +1,55 @@
+// Where messages that mean nothing go, to be read later. Bounded in rows and in bytes: the oldest go first.
+
+import type pg from 'pg';
+import type { QuarantineReason } from '../core/signal.ts';
+import { ask } from './database.ts';
+
+export type QuarantineRow = {
+  readonly receivedAtMs: number;
+  readonly topic: string;
+  readonly payload: Uint8Array;
+  readonly payloadBytes: number;
+  readonly reason: QuarantineReason;
+  readonly detail: string;
+};
+
+/** What is kept of a payload and of a topic. */
+const payloadKeptBytes = 1_024;
+const topicKeptCharacters = 512;
+const quarantineBytesMax = 16 * 1024 * 1024;
+
+export async function addToQuarantine(pool: pg.Pool, rows: readonly QuarantineRow[]): Promise<void> {
+  await ask(pool, {
+    name: 'quarantine',
+    text: `insert into quarantine (received_at, topic, payload, payload_bytes, reason, detail)
+      select to_timestamp(received_at / 1000), topic, payload, payload_bytes, reason, detail
+      from unnest($1::float8[], $2::text[], $3::bytea[], $4::int[], $5::text[], $6::text[])
+        as q(received_at, topic, payload, payload_bytes, reason, detail)`,
+    values: [
+      rows.map(({ receivedAtMs }) => receivedAtMs),
+      rows.map(({ topic }) => storable(topic)),
+      rows.map(({ payload }) => Buffer.from(payload.subarray(0, payloadKeptBytes))),
+      rows.map(({ payloadBytes }) => payloadBytes),
+      rows.map(({ reason }) => reason),
+      rows.map(({ detail }) => detail),
+    ],
+  });
+}
+
+/** Removes the oldest beyond the limits; returns how many. */
+export async function trimQuarantine(pool: pg.Pool, rowsMax: number): Promise<number> {
+  const { rowCount } = await ask(pool, {
+    text: `delete from quarantine where id <= (
+       select max(id) from (
+         select id, row_number() over newest as place, sum(length(payload) + length(topic)) over newest as bytes
+         from quarantine window newest as (order by id desc)) kept
+       where place > $1 or bytes > $2)`,
+    values: [rowsMax, quarantineBytesMax],
+  });
+  return rowCount ?? 0;
+}
+
+/** A broker lets topics through that PostgreSQL cannot keep. */
+function storable(topic: string): string {
+  return topic.slice(0, topicKeptCharacters).toWellFormed().replaceAll('\0', '\u{FFFD}');
+}

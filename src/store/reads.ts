@@ -1,0 +1,120 @@
+// What readers ask. Presence is read for all requests of one turn of the event loop at once, straight from the tables:
+// no cache, nothing to invalidate, every process always right.
+
+import DataLoader from 'dataloader';
+import type pg from 'pg';
+import type { SessionId, UserId } from '../core/ids.ts';
+import { type Presence, presenceOf } from '../core/presence.ts';
+import { type Event, type Session, unknownUser } from '../core/session.ts';
+import { ask } from './database.ts';
+import { type LinkScope, type LinkViewRow, linkScopeSql, linkViewColumns, linkViewOf } from './links.ts';
+import {
+  type EventRow,
+  eventColumns,
+  eventOf,
+  type SessionRow,
+  sessionColumns,
+  sessionOf,
+  type UserRow,
+  userColumns,
+} from './rows.ts';
+
+export type LoggedEvent = Event & { readonly position: number };
+
+const usersPerQueryMax = 1_000;
+/** One at the database while the answers of the other are written. */
+const queriesInFlightMax = 2;
+
+const presenceSql = `
+  select link.*, ${userColumns}, ${sessionColumns}
+  from (select ${linkViewColumns} from links l where ${linkScopeSql(2)}) link
+  left join users u on u.user_id = any($1::text[])
+  left join sessions s on s.user_id = u.user_id and s.ended_at is null`;
+
+type PresenceRow = LinkViewRow & (UserRow | { readonly user_id: null }) & (SessionRow | { readonly session_id: null });
+
+/** Presence of a user; concurrent requests become one query. */
+export function createPresenceReader(pool: pg.Pool, scope: LinkScope): (userId: UserId) => Promise<Presence> {
+  const read = async (userIds: readonly UserId[]): Promise<Presence[]> => {
+    const { rows } = await ask<PresenceRow>(pool, {
+      name: 'presence',
+      text: presenceSql,
+      values: [userIds, scope.clientId, scope.sharedGroup],
+    });
+    const link = linkViewOf(rows[0]);
+    const rowsOf = Map.groupBy(rows, (row) => row.user_id);
+    return userIds.map((userId) => presenceOf(knownOf(userId, rowsOf.get(userId) ?? []), link));
+  };
+  const turns = new Turns(queriesInFlightMax);
+  const loader = new DataLoader((userIds: readonly UserId[]) => turns.take(() => read(userIds)), {
+    cache: false,
+    maxBatchSize: usersPerQueryMax,
+    batchScheduleFn: (run) => turns.next(run),
+  });
+  return (userId) => loader.load(userId);
+}
+
+/** Requests that come while enough queries are under way wait for the next one, together. */
+class Turns {
+  readonly #max: number;
+  #underWay = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(max: number) {
+    this.#max = max;
+  }
+
+  next(run: () => void): void {
+    if (this.#underWay < this.#max) setImmediate(run);
+    else this.#waiting.push(run);
+  }
+
+  async take<Result>(query: () => Promise<Result>): Promise<Result> {
+    this.#underWay += 1;
+    try {
+      return await query();
+    } finally {
+      this.#underWay -= 1;
+      const run = this.#waiting.shift();
+      if (run !== undefined) setImmediate(run);
+    }
+  }
+}
+
+function knownOf(userId: UserId, rows: readonly PresenceRow[]) {
+  const [user] = rows;
+  if (user === undefined || user.user_id === null) return { ...unknownUser(userId), sessions: [] };
+  const sessions = rows.flatMap((row) => (row.session_id === null ? [] : [sessionOf(row)]));
+  return { userId, sequence: user.sequence, sinceMs: user.since, lastSeenAtMs: user.last_seen_at, sessions };
+}
+
+/** All sessions of a user, ended ones too, newest first. */
+export async function listSessions(
+  pool: pg.Pool,
+  userId: UserId,
+  page: {
+    readonly limit: number;
+    readonly after: { readonly startedAtMs: number; readonly sessionId: SessionId } | null;
+  },
+): Promise<readonly Session[]> {
+  const { rows } = await ask<SessionRow>(pool, {
+    text: `select ${sessionColumns} from sessions s
+       where s.user_id = $1 and ($2::float8 is null or (s.started_at, s.session_id) < (to_timestamp($2 / 1000), $3))
+       order by s.started_at desc, s.session_id desc limit $4`,
+    values: [userId, page.after?.startedAtMs ?? null, page.after?.sessionId ?? null, page.limit],
+  });
+  return rows.map(sessionOf);
+}
+
+/** The events of a user after a sequence, oldest first. */
+export async function listEventsOfUser(
+  pool: pg.Pool,
+  userId: UserId,
+  page: { readonly afterSequence: number; readonly limit: number },
+): Promise<readonly LoggedEvent[]> {
+  const { rows } = await ask<EventRow>(pool, {
+    text: `select ${eventColumns} from events e where e.user_id = $1 and e.sequence > $2 order by e.sequence limit $3`,
+    values: [userId, page.afterSequence, page.limit],
+  });
+  return rows.map(eventOf);
+}
