@@ -4,7 +4,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'core', include: ['test/core/**/*.test.ts'] } },
+      { test: { name: 'core', include: ['test/core/**/*.test.ts'], isolate: false } },
+      { test: { name: 'http', include: ['test/http/**/*.test.ts'] } },
       { test: { name: 'docs', include: ['test/docs/**/*.test.ts'] } },
       {
         test: {

@@ -19,14 +19,7 @@ import type { Settings } from './settings.ts';
 import { type Committed, commit, type Decide, type Entry } from './store/commit.ts';
 import { ask, DatabaseAwayError, DataRefusedError, FencedError, openPool } from './store/database.ts';
 import { findDueUsers } from './store/deadlines.ts';
-import {
-  acquireLease,
-  type LinkScope,
-  mayLapse,
-  recordNewBrokerSession,
-  releaseLease,
-  renewLease,
-} from './store/links.ts';
+import { acquireLease, type LinkScope, recordNewBrokerSession, releaseLease, renewLease } from './store/links.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
 import { addToQuarantine, trimQuarantine } from './store/quarantine.ts';
 import { createPresenceReader, listEventsOfUser, listSessions } from './store/reads.ts';
@@ -144,8 +137,8 @@ async function kick(base: Base, userId: UserId, sessionId: SessionId | null): Pr
     isKnown = sessionId === null || user.sessions.has(sessionId);
     return base.decide(user, signal, moment);
   };
-  const isLapsing = await mayLapse(base.pool, base.scope, base.settings.GRACE_MS, nowMs);
-  const entry = { signal: { kind: 'kick', userId, sessionId }, nowMs, mayLapse: isLapsing } as const;
+  // Whether a birth that saves a session is waiting unread is not known here: deadlines are left to those who listen (I6).
+  const entry = { signal: { kind: 'kick', userId, sessionId }, nowMs, mayLapse: false } as const;
   count(base, await commit(base.pool, [{ ...entry, receipt: null, mayBeCommitted: false }], decideKick, null));
   return isKnown ? 'done' : 'unknown-session';
 }
@@ -176,12 +169,12 @@ function createListener(base: Base): Listener {
   };
   const prefix = scope.sharedGroup === null ? '' : `$share/${scope.sharedGroup}/`;
   const holder = randomUUID();
-  return new Listener({
+  const listener = new Listener({
     acquireLease: (leaseMs) => acquireLease(pool, { ...scope, holder, leaseMs }),
     renewLease: (lease, link) => renewLease(pool, lease, link),
     releaseLease: (lease) => releaseLease(pool, lease),
     recordNewBrokerSession: (lease, atMs) => recordNewBrokerSession(pool, lease, atMs),
-    settle: (batch, listening) => settle(base, wire, batch, listening),
+    settle: (batch, listening) => settle(base, wire, batch, listening, (nowMs) => listener.isSteady(nowMs)),
     isFinal: (error) => error instanceof FencedError || error instanceof DataRefusedError,
     connection: {
       url: settings.MQTT_URL,
@@ -195,12 +188,17 @@ function createListener(base: Base): Listener {
     graceMs: settings.GRACE_MS,
     logger,
   });
+  return listener;
 }
 
-async function settle(base: Base, wire: Wire, batch: readonly Message[], listening: Listening): Promise<void> {
-  const { lease, connection } = listening;
-  const isCaughtUp = (nowMs: number) => nowMs - connection.upSinceMs > base.settings.GRACE_MS;
-  const entryOf = (entry: SignalEntry): Entry => ({ ...entry, mayLapse: isCaughtUp(entry.nowMs) });
+async function settle(
+  base: Base,
+  wire: Wire,
+  batch: readonly Message[],
+  { lease, connection, persist }: Listening,
+  isSteady: (nowMs: number) => boolean,
+): Promise<void> {
+  const entryOf = (entry: SignalEntry): Entry => ({ ...entry, mayLapse: isSteady(entry.nowMs) });
   const settled = await ingest(batch, {
     wire,
     commit: async (entries) => {
@@ -213,7 +211,7 @@ async function settle(base: Base, wire: Wire, batch: readonly Message[], listeni
         entries.map(({ message, reason, detail }) => ({ ...message, reason, detail })),
       ),
     isRefusedForItsData: (error) => error instanceof DataRefusedError,
-    persist: listening.persist,
+    persist,
     acknowledge: connection.acknowledge,
   });
   const settleMs = base.nowMs() - (batch[0]?.receivedAtMs ?? base.nowMs());

@@ -135,8 +135,8 @@ function leaveAt(draft: Draft, signal: Leave, epoch: Epoch, rules: Rules): Outco
     return 'applied';
   }
   if (epoch < session.epoch) return 'stale'; // I2
-  // The will of the connection that a kick ended, and whose epoch it made forget (I1).
-  if (epoch > session.epoch && epoch === session.forgottenEpoch) return 'repeat';
+  // The will of a connection up to the one that a kick ended, and whose epoch it made forget (I1, I2).
+  if (epoch > session.epoch && isAtMost(epoch, session.forgottenEpoch)) return 'repeat';
   if (session.status === 'lost' && epoch === session.epoch && signal.kind === 'will') return 'repeat';
   lose(draft, { ...session, epoch }, signal, rules); // I5
   return 'applied';
@@ -221,7 +221,8 @@ function kick(draft: Draft, sessionId: SessionId | null): Outcome {
     if (ended.epoch !== null)
       draft.put({ ...ended, epoch: null, forgottenEpoch: later(ended.epoch, ended.forgottenEpoch) });
   }
-  if (draft.user.sequence > 0) draft.change({ isKicked: true });
+  // Who sends no births has nothing that a kick can end, and would never be heard again.
+  if (targets.some(isLive)) draft.change({ isKicked: true });
   return 'applied';
 }
 
@@ -245,7 +246,8 @@ function isOver(deadline: number | null, nowMs: number): boolean {
 }
 
 function isWithin(sinceMs: number | null, windowMs: number, nowMs: number): boolean {
-  return sinceMs !== null && nowMs - sinceMs < windowMs;
+  // Either way: a clock that was set back must not hold a window open.
+  return sinceMs !== null && Math.abs(nowMs - sinceMs) < windowMs;
 }
 
 function isAtMost(epoch: Epoch, bound: Epoch | null | undefined): boolean {

@@ -61,7 +61,7 @@ export type UserState = {
   readonly userId: UserId;
   /** Of the user's newest event; 0 when there is none. */
   readonly sequence: number;
-  /** A kick, with no login since. */
+  /** A kick ended a session, with no login since. */
   readonly isKicked: boolean;
   /** When the user last came online or went offline. */
   readonly sinceMs: number | null;

@@ -35,6 +35,11 @@ export type ListenerState = 'starting' | 'standing-by' | 'connecting' | 'listeni
 /** Half of what the broker may send ahead: the other half is received while this one is committed. */
 const batchMessagesMax = 500;
 const standbyPollMs = 500;
+/** A message that waited longer for its commit was not alone: others may be waiting at the broker, unread. */
+const behindMsMin = 500;
+const unaskedMsMax = 1_000;
+/** For a process that never catches up: deadlines that are overdue by so much lapse all the same. */
+const behindHoldMsMax = 30_000;
 /** After a connection that was of use. */
 const reconnectBackOff = { firstMs: 250, lastMs: 10_000 };
 const databaseBackOff = { firstMs: 50, lastMs: 1_000 };
@@ -46,19 +51,31 @@ export class Listener {
   #protocolVersion: ProtocolVersion = 5;
   /** When the broker told that it had not kept our session; kept until it is recorded, because it tells so only once. */
   #newSessionAtMs: number | null = null;
+  #behindAtMs = 0;
+  #askedAtMs = 0;
 
   constructor(deps: ListenerDeps) {
     this.#deps = deps;
   }
 
-  /** The holder's lease, and the moment up to which deadlines may lapse (I6); null while they may not. */
+  /** The holder's lease, and the moment up to which deadlines may lapse (I6); null while they may not. Asked several times a second. */
   lapseHorizon(nowMs: number): { readonly lease: Lease; readonly untilMs: number } | null {
+    // A process that did not get to run has not read either.
+    if (nowMs - this.#askedAtMs > unaskedMsMax) this.#behindAtMs = nowMs;
+    this.#askedAtMs = nowMs;
     const listening = this.#listening;
     if (listening === null || listening.connection.closed.aborted) return null;
     if (nowMs - listening.connection.upSinceMs <= this.#deps.graceMs) return null;
     // What was received and is not committed yet may be the birth that saves a session.
-    const untilMs = Math.min(nowMs, listening.connection.oldestPendingMs() ?? nowMs);
+    const readMs = Math.min(nowMs, listening.connection.oldestPendingMs() ?? nowMs);
+    const untilMs = this.isSteady(nowMs) ? readMs : readMs - behindHoldMsMax;
     return { lease: listening.lease, untilMs };
+  }
+
+  /** Whether this process has kept up with the broker for as long as the grace: else births may be waiting at the broker (I6). */
+  isSteady(nowMs: number): boolean {
+    const upSinceMs = this.#listening?.connection.upSinceMs ?? nowMs;
+    return nowMs - Math.max(upSinceMs, this.#behindAtMs) > this.#deps.graceMs;
   }
 
   async run(signal: AbortSignal, onSuccess: () => void): Promise<void> {
@@ -140,6 +157,9 @@ export class Listener {
       const batch = await listening.connection.take(batchMessagesMax);
       if (batch.length === 0) return;
       await this.#deps.settle(batch, listening);
+      const [oldest] = batch;
+      const nowMs = this.#deps.connection.nowMs();
+      if (oldest !== undefined && nowMs - oldest.receivedAtMs > behindMsMin) this.#behindAtMs = nowMs;
     }
   }
 

@@ -41,7 +41,7 @@ export async function commit(
 ): Promise<Committed> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await attemptCommit(pool, entries, decide, fence, attempt > 1);
+      return await attemptCommit(pool, entries, decide, fence);
     } catch (error) {
       if (!(error instanceof ConflictError) || attempt === attemptsMax) throw error;
     }
@@ -53,9 +53,8 @@ async function attemptCommit(
   entries: readonly Entry[],
   decide: Decide,
   fence: Fence | null,
-  isRetry: boolean,
 ): Promise<Committed> {
-  const redelivered = await findRedelivered(pool, entries, fence, isRetry);
+  const redelivered = await findRedelivered(pool, entries, fence);
   const loaded = await loadUsers(
     pool,
     entries.map(({ signal }) => signal),
@@ -111,9 +110,8 @@ async function findRedelivered(
   pool: pg.Pool,
   entries: readonly Entry[],
   fence: Fence | null,
-  isRetry: boolean,
 ): Promise<ReadonlySet<number>> {
-  const suspects = entries.filter((entry) => entry.receipt !== null && (isRetry || entry.mayBeCommitted));
+  const suspects = entries.filter((entry) => entry.receipt !== null && entry.mayBeCommitted);
   if (suspects.length === 0 || fence === null) return new Set();
   const receipts = receiptsOf(suspects);
   const { rows } = await ask<{ packet_id: number }>(pool, {

@@ -82,13 +82,3 @@ export type LinkViewRow = { readonly is_up: boolean; readonly heard_at: number |
 export function linkViewOf(row: LinkViewRow | undefined): LinkView {
   return { isUp: row?.is_up ?? false, heardAtMs: row?.heard_at ?? null, gapAtMs: row?.gap_at ?? null };
 }
-
-/** Whether deadlines may lapse: the link is up, and has been for longer than the grace (I6). */
-export async function mayLapse(pool: pg.Pool, scope: LinkScope, graceMs: number, nowMs: number): Promise<boolean> {
-  const { rows } = await ask<{ up_since: number | null }>(pool, {
-    text: `select max(l.connected_since) as up_since from links l where ${linkScopeSql(1)} and l.lease_until > clock_timestamp()`,
-    values: [scope.clientId, scope.sharedGroup],
-  });
-  const upSince = rows[0]?.up_since ?? null;
-  return upSince !== null && nowMs - upSince > graceMs;
-}

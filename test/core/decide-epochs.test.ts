@@ -225,3 +225,25 @@ describe('I5: a will may outrun its own birth', () => {
     expect(story.tell(login(6))).toContain('user.online(phone@6)');
   });
 });
+
+describe('I2: after a kick made a session forget its epoch, and it lives at a lower one', () => {
+  const backAtThree = () => {
+    const story = new Story({ graceMs: 0 });
+    story.tell(login(5), kick(), login(3));
+    return story;
+  };
+
+  test('I2: a late will of the connection that a second kick ended does not take the living one down', () => {
+    const story = backAtThree();
+    story.tell(kick(), login(2));
+    expect(story.tell(will(3))).toBe('repeat');
+    expect(story.state()).toBe('online@2');
+  });
+
+  test('I2: a late will of a connection before the kicked one does not take the living one down', () => {
+    const story = new Story({ graceMs: 0 });
+    story.tell(login(4), login(5), kick(), login(3));
+    story.tell(will(4));
+    expect(story.state()).toBe('online@3');
+  });
+});
