@@ -15,6 +15,7 @@ import { Metrics } from './metrics.ts';
 import { Health } from './runtime/health.ts';
 import type { Logger } from './runtime/logger.ts';
 import { loop } from './runtime/loop.ts';
+import { StartError } from './runtime/start-error.ts';
 import type { Settings } from './settings.ts';
 import { type Committed, commit, type Decide, type Entry } from './store/commit.ts';
 import { ask, DatabaseAwayError, DataRefusedError, FencedError, openPool } from './store/database.ts';
@@ -60,7 +61,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
     onError: (error) => logger.warn({ event: 'database.connection-lost', err: error }),
   });
   opened.defer(() => pool.end());
-  await prepareDatabase(pool, logger);
+  await prepareDatabase(pool, settings.DATABASE_URL, logger);
 
   const scope = { clientId: settings.MQTT_CLIENT_ID, sharedGroup: settings.MQTT_SHARED_GROUP };
   const rules = rulesOf(settings);
@@ -98,9 +99,13 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   return { httpUrl, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
-async function prepareDatabase(pool: pg.Pool, logger: Logger): Promise<void> {
+async function prepareDatabase(pool: pg.Pool, url: string, logger: Logger): Promise<void> {
   const migrations = await loadMigrations(new URL('../prisma/migrations/', import.meta.url));
-  const { applied, unknown } = await migrate(pool, migrations);
+  const { applied, unknown } = await migrate(pool, migrations).catch((cause: unknown) => {
+    if (cause instanceof StartError) throw cause;
+    const why = cause instanceof Error ? cause.message || cause.name : String(cause);
+    throw new StartError(`The database at ${new URL(url).host} cannot be used: ${why}.`, { cause });
+  });
   if (applied.length > 0) logger.info({ event: 'database.migrated', migrations: applied });
   if (unknown.length > 0) logger.warn({ event: 'database.newer', migrations: unknown });
 }

@@ -17,7 +17,7 @@ async function main(): Promise<void> {
   const running = new AsyncDisposableStack();
   const starting = start(settings, running, logger);
   // Installed before anything is up: a signal in the middle of the start waits for it, and then takes everything down.
-  closeWithGrace({ delay: closeMsMax, logger: false }, async ({ signal, err }) => {
+  closeWithGrace({ delay: closeMsMax, logger: false, skip: ['beforeExit'] }, async ({ signal, err }) => {
     if (err !== undefined) logger.fatal({ event: 'willow.failed', err });
     await starting.catch(() => undefined);
     await running.disposeAsync();

@@ -64,20 +64,17 @@ export class Metrics {
     const { registry } = this;
     const registers = [registry];
     collectDefaultMetrics({ register: registry });
-    const linkUp = new Gauge({
-      name: 'willow_link_up',
-      help: '1 while this process is connected to the broker.',
-      registers,
-    });
-    const leaseHeld = new Gauge({
-      name: 'willow_lease_held',
-      help: '1 while this process holds the ingest lease.',
-      registers,
-      collect: () => {
-        linkUp.set(link().isLinkUp ? 1 : 0);
-        leaseHeld.set(link().isLeaseHeld ? 1 : 0);
-      },
-    });
+    const gauge = (name: string, help: string, isOn: () => boolean) =>
+      new Gauge({
+        name,
+        help,
+        registers,
+        collect() {
+          this.set(isOn() ? 1 : 0);
+        },
+      });
+    gauge('willow_link_up', '1 while this process is connected to the broker.', () => link().isLinkUp);
+    gauge('willow_lease_held', '1 while this process holds the ingest lease.', () => link().isLeaseHeld);
   }
 
   settled(all: readonly Settled[], settleMs: number): void {

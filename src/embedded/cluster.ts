@@ -21,8 +21,8 @@ export type Cluster = {
 const passwordFile = 'willow.password';
 
 export async function openCluster(dataDir: string): Promise<Cluster> {
-  const directory = await makeDirectory(dataDir);
   const tools = await findTools();
+  const directory = await makeDirectory(dataDir);
   const user = await findServerUser(tools, directory);
   await removeLeftovers(directory);
   const names = await readdir(directory);

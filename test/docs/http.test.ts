@@ -1,0 +1,126 @@
+// docs/http.md and the code agree: the calls, who may make them, what they answer, the problems and the metrics.
+
+import { globSync, readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import type { ClientId, Epoch, SessionId, UserId } from '../../src/core/ids.ts';
+import { badInput } from '../../src/http/failures.ts';
+import { rawResponse } from '../../src/http/problems.ts';
+import { eventBody, presenceBody, sessionBody } from '../../src/http/render.ts';
+import { Metrics } from '../../src/metrics.ts';
+
+const root = new URL('../../', import.meta.url);
+const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
+const page = read('docs/http.md');
+
+/** The cells of the rows of the table below a heading, without its head. */
+function rowsBelow(heading: string): string[][] {
+  const [, section = ''] = page.split(`\n${heading}\n`);
+  const [table = ''] = /(?:^\|.*\n)+/m.exec(section) ?? [];
+  return table
+    .split('\n')
+    .slice(2, -1)
+    .map((row) =>
+      row
+        .split('|')
+        .slice(1, -1)
+        .map((cell) => cell.trim()),
+    );
+}
+
+/** The example with a name: a block that opens with "json name". */
+function example(name: string): unknown {
+  const [, block = ''] = new RegExp(`\`\`\`json ${name}\n(.*?)\`\`\``, 's').exec(page) ?? [];
+  return JSON.parse(block);
+}
+
+const plain = (text: string | undefined) => text?.replaceAll('`', '');
+const ms = (time: string) => Date.parse(`2026-11-23T${time}.000Z`);
+const phone = {
+  sessionId: 'phone' as SessionId,
+  epoch: 1_795_421_999_000 as Epoch,
+  forgottenEpoch: null,
+  clientId: '42-phone' as ClientId,
+  device: null,
+  startedAtMs: ms('08:00:00'),
+  lastSeenAtMs: ms('08:20:00'),
+};
+
+describe('the calls', () => {
+  const documented = rowsBelow('## Calls').map(([call, scope]) => `${plain(call)} ${plain(scope)}`);
+  const served = globSync('src/http/routes/*.ts', { cwd: root }).flatMap((file) => {
+    const routes = read(file).matchAll(
+      /\bapp\.(get|post|put|patch|delete)\(\s*'([^']+)',\s*\{ config: \{ scope: '([^']+)'/g,
+    );
+    return [...routes].map(([, method = '', url = '', scope = '']) => `${method.toUpperCase()} ${url} ${scope}`);
+  });
+
+  test('are those that are served, with the scope that each needs', () => {
+    expect(served.length).toBeGreaterThan(0);
+    expect(new Set(documented)).toEqual(new Set(served));
+  });
+
+  test('are described one by one', () => {
+    const described = [...page.matchAll(/^### (.*)$/gm)].flatMap(([, heading = '']) =>
+      heading.match(/[A-Z]+ \/[\w/:]+/g),
+    );
+    expect(new Set(described)).toEqual(new Set(documented.map((call) => call.replace(/ \S+$/, ''))));
+  });
+});
+
+describe('the examples are what the code renders', () => {
+  test('presence', () => {
+    const session = { ...phone, device: { model: 'Pixel 12' }, status: 'online', leaseUntilMs: null } as const;
+    const presence = presenceBody({
+      userId: '42' as UserId,
+      status: 'online',
+      sinceMs: ms('08:00:00'),
+      lastSeenAtMs: ms('08:20:00'),
+      sequence: 7,
+      sessions: [{ ...session, takeoverAtMs: null, owedWills: 0 }],
+      asOfMs: ms('08:30:00'),
+      isStale: false,
+    });
+    expect(JSON.stringify(presence, null, 2)).toBe(JSON.stringify(example('presence'), null, 2));
+  });
+
+  test('sessions', () => {
+    const session = sessionBody({ ...phone, status: 'ended', endedAtMs: ms('08:20:05'), reason: 'will' });
+    expect(JSON.stringify({ data: [session], nextCursor: null })).toBe(JSON.stringify(example('sessions')));
+  });
+
+  test('events', () => {
+    const event = eventBody({
+      position: 118,
+      sequence: 8,
+      type: 'session.ended',
+      userId: '42' as UserId,
+      sessionId: phone.sessionId,
+      epoch: phone.epoch,
+      reason: 'will',
+      device: null,
+      atMs: ms('08:20:05'),
+    });
+    expect(JSON.stringify({ data: [event], nextCursor: null })).toBe(JSON.stringify(example('events')));
+  });
+
+  test('a problem', () => {
+    const problem = badInput([{ in: 'query', name: 'limit', detail: 'must be a whole number from 1 to 1000' }]);
+    expect(JSON.parse(rawResponse(problem).split('\r\n\r\n')[1] ?? '')).toEqual(example('problem'));
+  });
+});
+
+test('every type of problem has its status, its title and a remedy, and none is made up', () => {
+  const source = read('src/http/problems.ts').matchAll(/^ {2}'?([a-z-]+)'?: \{ status: (\d+), title: '([^']+)' \},$/gm);
+  const table = [...source].map(([, type = '', status = '', title = '']) => [type, status, title]);
+  const documented = rowsBelow('## Problems').map(([type, status, title]) => [plain(type), status, title]);
+  expect(documented).toEqual(table);
+  for (const [type, , , remedy] of rowsBelow('## Problems')) expect(remedy, type).toMatch(/\w.*\.$/);
+});
+
+test('every metric is listed, and none is made up', async () => {
+  const { registry } = new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true }));
+  const names = (await registry.getMetricsAsJSON())
+    .map(({ name }) => name)
+    .filter((name) => name.startsWith('willow_'));
+  expect(rowsBelow('### `GET /metrics`').map(([name]) => plain(name))).toEqual(names);
+});

@@ -1,0 +1,212 @@
+// The settings: what the process makes of an environment, and what the documents say of it.
+
+import { readFileSync } from 'node:fs';
+import { parseEnv } from 'node:util';
+import { describe, expect, test } from 'vitest';
+import { envExample, envExamplePath, readmePath, withSettings } from '../../docs/generate.ts';
+import { parseSettings, type Settings, SettingsError, settingsTable, summaryOf } from '../../src/settings.ts';
+
+const files: Readonly<Record<string, string>> = {
+  '/run/secrets/key': 'a key of some length\n',
+  '/run/secrets/empty': '\n',
+};
+
+function readFile(path: string): string {
+  const text = files[path];
+  if (text === undefined) throw new Error(`ENOENT: no such file or directory, open '${path}'`);
+  return text;
+}
+
+function parse(environment: Record<string, string>): Settings {
+  return parseSettings(environment, readFile);
+}
+
+function problemsOf(environment: Record<string, string>): readonly string[] {
+  try {
+    parse(environment);
+  } catch (error) {
+    if (!(error instanceof SettingsError)) throw error;
+    const [head, ...problems] = error.message.split('\n');
+    expect(head).toBe('the settings are wrong:');
+    return problems.map((problem) => problem.trim());
+  }
+  return [];
+}
+
+/** Tables without what a formatter does to the width of their columns. */
+function unpadded(page: string): string {
+  return page.replaceAll(/ *\| */g, '|').replaceAll(/-{3,}/g, '---');
+}
+
+describe('the documents', () => {
+  test('.env.example lists every setting with its default and its sentence (npm run docs writes it)', () => {
+    expect(readFileSync(envExamplePath, 'utf8')).toBe(envExample());
+  });
+
+  test('the README lists every setting with its default and its sentence (npm run docs writes it)', () => {
+    const readme = readFileSync(readmePath, 'utf8');
+    expect(unpadded(readme)).toBe(unpadded(withSettings(readme)));
+  });
+
+  test('.env.example, uncommented, says what the defaults say', () => {
+    const uncommented = envExample().replaceAll(/^# (?=[A-Z_]+=)/gm, '');
+    const environment = parseEnv(uncommented);
+    expect(new Set(Object.keys(environment))).toEqual(new Set(Object.keys(settingsTable)));
+    expect(parseSettings(environment, readFile)).toEqual(parse({}));
+  });
+
+  test('every setting has a sentence', () => {
+    for (const { description } of Object.values(settingsTable)) expect(description).toMatch(/^[A-Z].*\.$/);
+  });
+});
+
+describe('an environment', () => {
+  test('without any setting gives the defaults, and the API on loopback', () => {
+    expect(parse({})).toMatchObject({ HTTP_HOST: '127.0.0.1', HTTP_PORT: 8080, API_KEY: null, MQTT_URL: null });
+    expect(parse({})).toMatchObject({ GRACE_MS: 5_000, LEASE_MS: 0, ROLES: ['ingest', 'api'], LOG_LEVEL: 'info' });
+    expect(parse({}).PAYLOAD_USER_ID).toEqual(['userId']);
+  });
+
+  test('with an empty variable is one without it', () => {
+    expect(parse({ GRACE_MS: '', MQTT_URL: '', API_KEY_FILE: '' })).toEqual(parse({}));
+  });
+
+  test('with every setting is taken as it says', () => {
+    const settings = parse({
+      HTTP_HOST: '0.0.0.0',
+      HTTP_PORT: '0',
+      API_KEY: 'a key of some length',
+      MQTT_URL: 'mqtt://broker:1883',
+      MQTT_SHARED_GROUP: 'willows',
+      LOGIN_TOPIC: 'app/in',
+      LOGOUT_TOPIC: 'app/out',
+      PAYLOAD_SESSION_ID: '/device/~1id',
+      GRACE_MS: '0',
+      ROLES: ' api , ingest,api',
+    });
+    expect(settings).toMatchObject({ HTTP_HOST: '0.0.0.0', HTTP_PORT: 0, MQTT_SHARED_GROUP: 'willows', GRACE_MS: 0 });
+    expect(settings.PAYLOAD_SESSION_ID).toEqual(['device', '/id']);
+    expect(settings.ROLES).toEqual(['api', 'ingest']);
+  });
+
+  test('gives settings that nobody can change', () => {
+    expect(Object.isFrozen(parse({}))).toBe(true);
+  });
+
+  test('that is wrong ends the start with all of its errors at once', () => {
+    const problems = problemsOf({
+      HTTP_PORT: '65536',
+      GRACE_MS: '5s',
+      API_KEY: 'short',
+      MQTT_URL: 'broker:1883',
+      DATABASE_URL: 'mysql://host/willow',
+      PAYLOAD_EPOCH: 'epoch',
+      LOGIN_TOPIC: '/login/#',
+      ROLES: 'ingest,webmaster',
+      LOG_LEVEL: 'loud',
+    });
+    expect(problems.map((problem) => problem.split(':')[0])).toEqual([
+      'HTTP_PORT',
+      'API_KEY',
+      'MQTT_URL',
+      'DATABASE_URL',
+      'LOGIN_TOPIC',
+      'PAYLOAD_EPOCH',
+      'GRACE_MS',
+      'ROLES',
+      'LOG_LEVEL',
+    ]);
+    expect(problems).toContain('HTTP_PORT: must be a whole number from 0 to 65535');
+    expect(problems).toContain('MQTT_URL: must be a URL that begins with mqtt://');
+  });
+
+  test.each([' ', '-1', '1.5', '1e3', '0x10', '86400001', '99999999999999999999'])(
+    'does not take "%s" for a number of ms',
+    (GRACE_MS) => {
+      expect(problemsOf({ GRACE_MS })).toEqual(['GRACE_MS: must be a whole number from 0 to 86400000']);
+    },
+  );
+
+  test.each(['mqtt:broker', 'http://broker', 'broker'])('does not take "%s" for a broker', (MQTT_URL) => {
+    expect(problemsOf({ MQTT_URL })).toHaveLength(1);
+  });
+});
+
+describe('the relations between settings', () => {
+  test.each(['0.0.0.0', '::', '192.168.1.5', 'willow.internal', '127.evil.example'])(
+    'to listen on %s without a key is refused, and says why',
+    (HTTP_HOST) => {
+      expect(problemsOf({ HTTP_HOST })).toEqual([
+        `API_KEY: is needed, because HTTP_HOST is ${HTTP_HOST}: without a key the API serves on loopback only (127.0.0.1, ::1, localhost)`,
+      ]);
+      expect(problemsOf({ HTTP_HOST, API_KEY: 'a key of some length' })).toEqual([]);
+    },
+  );
+
+  test.each(['127.0.0.1', '127.8.9.1', '::1', 'localhost'])('to listen on %s needs no key', (HTTP_HOST) => {
+    expect(problemsOf({ HTTP_HOST })).toEqual([]);
+  });
+
+  test.each([
+    ['/presence', '/presence'],
+    ['/presence', '/presence/out'],
+    ['/presence/in', '/presence'],
+  ])('the roots %s and %s would hear each other', (LOGIN_TOPIC, LOGOUT_TOPIC) => {
+    expect(problemsOf({ LOGIN_TOPIC, LOGOUT_TOPIC })).toHaveLength(1);
+  });
+
+  test('roots that only begin alike do not hear each other', () => {
+    expect(problemsOf({ LOGIN_TOPIC: '/log', LOGOUT_TOPIC: '/logout' })).toEqual([]);
+  });
+
+  test('a shared group needs a broker that knows shared subscriptions, where this process listens to one', () => {
+    expect(problemsOf({ MQTT_SHARED_GROUP: 'willows' })).toEqual([
+      'MQTT_SHARED_GROUP: needs MQTT_URL, because the embedded broker has no shared subscriptions',
+    ]);
+    expect(problemsOf({ MQTT_SHARED_GROUP: 'willows', ROLES: 'api' })).toEqual([]);
+  });
+});
+
+describe('a secret', () => {
+  test('can come from a file, without the line break at its end', () => {
+    expect(parse({ API_KEY_FILE: '/run/secrets/key' }).API_KEY).toBe('a key of some length');
+  });
+
+  test('is not set twice', () => {
+    expect(problemsOf({ API_KEY: 'a key of some length', API_KEY_FILE: '/run/secrets/key' })).toEqual([
+      'API_KEY: set it or API_KEY_FILE, not both',
+    ]);
+  });
+
+  test('whose file is missing or empty is an error that names the file, not a start without a key', () => {
+    expect(problemsOf({ API_KEY_FILE: '/run/secrets/none' })).toEqual([
+      "API_KEY_FILE: ENOENT: no such file or directory, open '/run/secrets/none'",
+    ]);
+    expect(problemsOf({ API_KEY_FILE: '/run/secrets/empty' })).toEqual(['API_KEY: must have at least 16 characters']);
+  });
+
+  test('is in no summary, and no error: neither of its own, nor in a URL', () => {
+    const environment = {
+      API_KEY: 'tell-nobody-the-key',
+      MQTT_PASSWORD: 'tell-nobody-2',
+      DATABASE_URL: 'postgres://willow:tell-nobody-3@db/willow',
+      MQTT_URL: 'mqtt://tell-nobody-4:tell-nobody-5@broker:1883',
+    };
+    const summary = summaryOf(parse(environment));
+    expect(JSON.stringify(summary)).not.toContain('tell-nobody');
+    expect(summary).toEqual({
+      API_KEY: '(set)',
+      MQTT_PASSWORD: '(set)',
+      DATABASE_URL: '(set)',
+      MQTT_URL: 'mqtt://broker:1883',
+    });
+    const wrong = { API_KEY: 'tell-nobody', DATABASE_URL: 'tell-nobody', MQTT_URL: 'ws://tell-nobody:x@broker' };
+    expect(problemsOf(wrong)).toHaveLength(3);
+    expect(problemsOf(wrong).join()).not.toContain('tell-nobody');
+  });
+});
+
+test('the summary tells what differs from the defaults, and nothing else', () => {
+  expect(summaryOf(parse({}))).toEqual({});
+  expect(summaryOf(parse({ GRACE_MS: '5000', HTTP_PORT: '9000', ROLES: 'ingest,api' }))).toEqual({ HTTP_PORT: 9000 });
+});
