@@ -1,7 +1,13 @@
 // What readers are shown of a user, and how far it can be trusted. Nothing here decides: it only tells.
 
 import type { UserId } from './ids.ts';
-import { isLive, type LiveSession, type Session } from './session.ts';
+import type { EndedSession, LiveSession } from './session.ts';
+
+/** What is shown of a live session. */
+export type ShownSession = Pick<
+  LiveSession,
+  'sessionId' | 'status' | 'epoch' | 'clientId' | 'device' | 'startedAtMs' | 'lastSeenAtMs'
+>;
 
 /** What a reader needs to know of a user; ended sessions may be left out. */
 export type Known = {
@@ -9,7 +15,7 @@ export type Known = {
   readonly sequence: number;
   readonly sinceMs: number | null;
   readonly lastSeenAtMs: number | null;
-  readonly sessions: readonly Session[];
+  readonly sessions: readonly (ShownSession | EndedSession)[];
 };
 
 /** The link to the broker, as the database knows it. */
@@ -24,13 +30,13 @@ export type LinkView = {
 export type Presence = Known & {
   readonly status: 'online' | 'offline';
   /** The live ones only. */
-  readonly sessions: readonly LiveSession[];
+  readonly sessions: readonly ShownSession[];
   readonly asOfMs: number | null;
   readonly isStale: boolean;
 };
 
 export function presenceOf(known: Known, link: LinkView): Presence {
-  const sessions = known.sessions.filter(isLive);
+  const sessions = known.sessions.filter((session): session is ShownSession => session.status !== 'ended');
   return {
     ...known,
     status: sessions.length > 0 ? 'online' : 'offline', // I7

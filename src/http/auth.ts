@@ -10,7 +10,8 @@ import { type Problem, sendProblem } from './problems.ts';
 
 /** Guards the routes that are added after this call. */
 export function requireKey(app: HttpServer, apiKey: string): void {
-  const expected = digest(Buffer.from(apiKey));
+  // As it arrives: headers are read as latin1, one character a byte.
+  const expected = digest(Buffer.from(apiKey).toString('latin1'));
   const guard = (request: FastifyRequest, reply: FastifyReply, done: () => void): void => {
     const token = bearerToken(request.headers.authorization);
     if (token !== undefined && timingSafeEqual(digest(token), expected)) done();
@@ -40,15 +41,13 @@ const keyWrong: Problem = {
   headers: { 'www-authenticate': 'Bearer realm="willow", error="invalid_token"' },
 };
 
-/** Headers arrive as latin1: one character a byte. */
-function bearerToken(authorization: string | undefined): Buffer | undefined {
-  const [, token] = /^bearer +([^ ].*)$/iu.exec(authorization ?? '') ?? [];
-  return token === undefined ? undefined : Buffer.from(token, 'latin1');
+function bearerToken(authorization: string | undefined): string | undefined {
+  return /^bearer +([^ ].*)$/iu.exec(authorization ?? '')?.[1];
 }
 
 /** Equal lengths for the comparison, which takes the same time wherever the keys differ. */
-function digest(key: Buffer): Buffer {
-  return hash('sha256', key, 'buffer');
+function digest(token: string): Buffer {
+  return Buffer.from(hash('sha256', token, 'hex'));
 }
 
 const octet = '(?:25[0-5]|2[0-4]\\d|1?\\d?\\d)';

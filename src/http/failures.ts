@@ -8,7 +8,6 @@ import { type InputError, type Problem, ProblemError, typeOfStatus } from './pro
 
 /** Errors of the framework that have more to say than their status. */
 const frameworkDetails: Readonly<Record<string, string>> = {
-  FST_ERR_CTP_EMPTY_JSON_BODY: 'the body is empty',
   FST_ERR_CTP_INVALID_JSON_BODY: 'the body is not valid JSON',
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'the body is not as long as Content-Length says',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'a body must be application/json',
@@ -45,8 +44,6 @@ function inputErrorsOf({ validation, validationContext }: ValidationError): Inpu
 /** Only the framework's own errors are taken at their word: a status on any other error is none of the caller's. */
 function frameworkProblem(error: unknown): Problem | undefined {
   if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return undefined;
-  // The client went away in the middle of its body; nobody reads the answer.
-  if (error.code === 'ECONNRESET' && error.message === 'aborted') return { type: 'bad-request' };
   if (!error.code.startsWith('FST_') || !('statusCode' in error)) return undefined;
   const type = typeOfStatus(Number(error.statusCode));
   if (type === undefined || type === 'internal') return undefined;

@@ -58,11 +58,12 @@ export class ProblemError extends Error {
 const retryAfterSeconds = 5;
 const problemContentType = 'application/problem+json; charset=utf-8';
 
-/** On every answer. What is kept must be asked for again: presence is true for a moment only. */
+/**
+ * On every answer. What is kept must be asked for again: presence is true for a moment only. No answer is a page, so that it
+ * is enough to forbid the browser to take one for a page.
+ */
 export const commonHeaders: Readonly<Record<string, string>> = {
   'cache-control': 'private, no-cache',
-  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
-  'cross-origin-resource-policy': 'same-origin',
   'x-content-type-options': 'nosniff',
 };
 

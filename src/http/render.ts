@@ -1,8 +1,8 @@
 // What the core knows, as callers are shown it: camelCase JSON, times in ISO 8601 UTC. Every field is named here, so that
 // nothing is shown because somebody added it elsewhere.
 
-import type { Presence as PresenceOfUser } from '../core/presence.ts';
-import type { Event, LiveSession, Session } from '../core/session.ts';
+import type { Presence as PresenceOfUser, ShownSession } from '../core/presence.ts';
+import type { EndedSession, Event, Session } from '../core/session.ts';
 import { isoTime } from './iso-time.ts';
 
 export type LoggedEvent = Event & { readonly position: number };
@@ -14,22 +14,18 @@ export function presenceBody(presence: PresenceOfUser) {
     since: isoTimeOrNull(presence.sinceMs),
     lastSeenAt: isoTimeOrNull(presence.lastSeenAtMs),
     sequence: presence.sequence,
-    sessions: presence.sessions.map(liveSessionBody),
+    sessions: presence.sessions.map(commonBody),
     asOf: isoTimeOrNull(presence.asOfMs),
     stale: presence.isStale,
   };
 }
 
 export function sessionBody(session: Session) {
-  if (session.status !== 'ended') return liveSessionBody(session);
+  if (session.status !== 'ended') return commonBody(session);
   return { ...commonBody(session), endedAt: isoTime(session.endedAtMs), reason: session.reason };
 }
 
-function liveSessionBody(session: LiveSession) {
-  return commonBody(session);
-}
-
-function commonBody(session: Session) {
+function commonBody(session: ShownSession | EndedSession) {
   return {
     sessionId: session.sessionId,
     status: session.status,

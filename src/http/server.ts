@@ -1,8 +1,6 @@
-// The HTTP server: its limits, its routes, and what happens to a request before and after a route. Every request is answered,
-// and whatever is no success is problem+json, down to bytes that are no HTTP. It knows its ports as plain functions only.
+// The HTTP server: its routes, and what happens to a request before and after a route. Every request is answered, and whatever
+// is no success is problem+json, down to bytes that are no HTTP. It knows its ports as plain functions only.
 
-import type { ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import { type FastifyRequest, fastify, type HTTPMethods } from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { idCharactersMax } from '../core/ids.ts';
@@ -11,12 +9,13 @@ import { StartError } from '../runtime/start-error.ts';
 import { isLoopbackHost, requireKey, requireScopes } from './auth.ts';
 import { malformedUrl, problemOf } from './failures.ts';
 import type { HttpServer } from './instance.ts';
-import { commonHeaders, type Problem, rawResponse, sendProblem, statusOf } from './problems.ts';
+import { commonHeaders, type Problem, sendProblem, statusOf } from './problems.ts';
 import { type EventsOfUserPort, eventRoutes } from './routes/events.ts';
 import { healthRoutes, type ReadyPort } from './routes/health.ts';
 import { type MetricsPort, metricsRoutes } from './routes/metrics.ts';
 import { type PresencePort, presenceRoutes } from './routes/presence.ts';
 import { type SessionsPort, sessionRoutes } from './routes/sessions.ts';
+import { answerClientError, createSocketServer } from './sockets.ts';
 
 export type HttpDeps = SessionsPort & {
   readonly presence: PresencePort;
@@ -33,37 +32,16 @@ export type HttpDeps = SessionsPort & {
 };
 
 const bodyBytesMax = 64 * 1024;
-const headerBytesMax = 16 * 1024;
 /** UTF-8 takes up to four bytes a character, and percent-encoding three characters a byte. */
 const parameterCharactersMax = idCharactersMax * 4 * 3;
-const headersTimeoutMs = 15_000;
-/** For the whole request to arrive; how long an answer may take is for the ports to bound. */
-const requestTimeoutMs = 30_000;
-const timeoutCheckIntervalMs = 5_000;
-/** Longer than the 60 s after which common load balancers close an idle connection, so that they close it and not us. */
-const keepAliveTimeoutMs = 72_000;
-/** Without a byte in either direction. */
-const connectionTimeoutMs = 120_000;
 
 export function createHttpServer(deps: HttpDeps): HttpServer {
   const app = fastify({
     // Fastify's log would cost more than a whole presence request; what is worth a line is logged here.
     logger: false,
-    http: {
-      maxHeaderSize: headerBytesMax,
-      headersTimeout: headersTimeoutMs,
-      connectionsCheckingInterval: timeoutCheckIntervalMs,
-      // A repeated Host or Authorization is then one that matches nothing, instead of the first one winning.
-      joinDuplicateHeaders: true,
-      // Node's own answer to a missing Host has no body; `refusal` answers instead.
-      requireHostHeader: false,
-      // No stream is set up for a body that is not there: a tenth of a presence request.
-      optimizeEmptyRequests: true,
-    },
+    serverFactory: createSocketServer,
+    clientErrorHandler: answerClientError,
     bodyLimit: bodyBytesMax,
-    requestTimeout: requestTimeoutMs,
-    keepAliveTimeout: keepAliveTimeoutMs,
-    connectionTimeout: connectionTimeoutMs,
     // While closing, requests that already came are answered as ever, not with a 503 of another shape.
     return503OnClosing: false,
     routerOptions: { maxParamLength: parameterCharactersMax },
@@ -71,12 +49,10 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
       const problem = error.code === 'FST_ERR_BAD_URL' ? malformedUrl(app, request) : problemOf(error, () => false);
       sendProblem(reply, problem);
     },
-    clientErrorHandler: (error, socket) => answerSocket(error.code, socket),
   }).withTypeProvider<ZodTypeProvider>();
 
   app.setValidatorCompiler(validatorCompiler);
-  // A web page may send text/plain anywhere without asking; JSON it may not.
-  app.removeContentTypeParser('text/plain');
+  readBodies(app);
   answerFailures(app, deps);
   refuseAtTheDoor(app, deps.apiKey);
   if (deps.logger.isLevelEnabled('debug')) logAnswers(app, deps.logger);
@@ -91,6 +67,17 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   healthRoutes(app, deps.ready);
   metricsRoutes(app, deps.metrics);
   return app;
+}
+
+function readBodies(app: HttpServer): void {
+  // A web page may send text/plain anywhere without asking; JSON it may not.
+  app.removeAllContentTypeParsers();
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
+    // Many clients send the type with every DELETE. Where a body is needed its schema misses it.
+    if (body === '') done(null, undefined);
+    else void parse(request, body, done);
+  });
 }
 
 /** Before a body is read: what no route needs to see. */
@@ -124,7 +111,7 @@ function noRoute(app: HttpServer, url: string): Problem {
 function answerFailures(app: HttpServer, { logger, isUnavailable }: HttpDeps): void {
   app.setErrorHandler((error, request, reply) => {
     // The client went away in the middle of its body: nobody reads the answer, and nothing failed.
-    const isGone = request.raw.destroyed && !request.raw.complete;
+    const isGone = error instanceof Error && error === request.raw.errored;
     const problem: Problem = isGone ? { type: 'bad-request' } : problemOf(error, isUnavailable);
     const status = statusOf(problem);
     if (status >= 500) {
@@ -132,13 +119,6 @@ function answerFailures(app: HttpServer, { logger, isUnavailable }: HttpDeps): v
       logger[level]({ event: 'request.failed', ...lineOf(request), status, problem: problem.type, err: error });
     }
     return sendProblem(reply, problem);
-  });
-  app.server.on('checkExpectation', (_request, response: ServerResponse) => {
-    response.shouldKeepAlive = false;
-    response.socket?.end(rawResponse({ type: 'expectation-failed', detail: 'only 100-continue is understood' }));
-  });
-  app.server.on('connect', (_request, socket: Socket) => {
-    socket.end(rawResponse({ type: 'bad-request', detail: 'this is no proxy' }));
   });
 }
 
@@ -153,22 +133,6 @@ function logAnswers(app: HttpServer, logger: Logger): void {
 /** The route instead of the URL: ids of users stay out of the log. */
 function lineOf(request: FastifyRequest): { readonly method: string; readonly route: string | null } {
   return { method: request.method, route: request.routeOptions.url ?? null };
-}
-
-const socketProblems: Readonly<Record<string, Problem>> = {
-  HPE_HEADER_OVERFLOW: { type: 'headers-too-large' },
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: { type: 'body-too-large' },
-  ERR_HTTP_REQUEST_TIMEOUT: { type: 'request-timeout' },
-};
-
-/** Bytes that are no HTTP. */
-function answerSocket(code: string, socket: Socket): void {
-  // The name that Node gives it for its own such handler: the response that is under way on this connection.
-  const { _httpMessage: response } = socket as { _httpMessage?: ServerResponse | null };
-  // Bytes of ours in the middle of a response, or in place of that to the request before, would be taken for it.
-  const isAnother = response != null && (response.headersSent || response.req.complete);
-  if (!socket.writable || isAnother) socket.destroy();
-  else socket.end(rawResponse(socketProblems[code] ?? { type: 'bad-request' }), () => socket.destroy());
 }
 
 const listenFailures: Readonly<Record<string, string>> = {

@@ -3,8 +3,8 @@
 
 import DataLoader from 'dataloader';
 import type pg from 'pg';
-import type { SessionId, UserId } from '../core/ids.ts';
-import { type Presence, presenceOf } from '../core/presence.ts';
+import type { ClientId, Epoch, SessionId, UserId } from '../core/ids.ts';
+import { type Known, type Presence, presenceOf, type ShownSession } from '../core/presence.ts';
 import { type Event, type Session, unknownUser } from '../core/session.ts';
 import { ask } from './database.ts';
 import { type LinkScope, type LinkViewRow, linkScopeSql, linkViewColumns, linkViewOf } from './links.ts';
@@ -16,7 +16,6 @@ import {
   sessionColumns,
   sessionOf,
   type UserRow,
-  userColumns,
 } from './rows.ts';
 
 export type LoggedEvent = Event & { readonly position: number };
@@ -25,13 +24,27 @@ const usersPerQueryMax = 1_000;
 /** One at the database while the answers of the other are written. */
 const queriesInFlightMax = 2;
 
+/** Fewer columns than a decision needs, and times as numbers: what this query costs is what a presence request costs. */
 const presenceSql = `
-  select link.*, ${userColumns}, ${sessionColumns}
+  select link.*, u.user_id, u.sequence, ${timeMs('u.since')} as since, ${timeMs('u.last_seen_at')} as last_seen_at,
+    s.session_id, s.status::text, s.epoch, s.client_id, s.device, ${timeMs('s.started_at')} as started_at,
+    ${timeMs('s.last_seen_at')} as session_seen_at
   from (select ${linkViewColumns} from links l where ${linkScopeSql(2)}) link
   left join users u on u.user_id = any($1::text[])
   left join sessions s on s.user_id = u.user_id and s.ended_at is null`;
 
-type PresenceRow = LinkViewRow & (UserRow | { readonly user_id: null }) & (SessionRow | { readonly session_id: null });
+function timeMs(column: string): string {
+  return `date_part('epoch', ${column}) * 1000`;
+}
+
+type UserColumns = Pick<UserRow, 'user_id' | 'sequence' | 'since' | 'last_seen_at'>;
+type SessionColumns = Pick<
+  SessionRow,
+  'session_id' | 'epoch' | 'client_id' | 'device' | 'started_at' | 'session_seen_at'
+> & { readonly status: 'online' | 'lost' };
+type PresenceRow = LinkViewRow &
+  (UserColumns | { readonly user_id: null }) &
+  (SessionColumns | { readonly session_id: null });
 
 /** Presence of a user; concurrent requests become one query. */
 export function createPresenceReader(pool: pg.Pool, scope: LinkScope): (userId: UserId) => Promise<Presence> {
@@ -81,11 +94,29 @@ class Turns {
   }
 }
 
-function knownOf(userId: UserId, rows: readonly PresenceRow[]) {
+function knownOf(userId: UserId, rows: readonly PresenceRow[]): Known {
   const [user] = rows;
   if (user === undefined || user.user_id === null) return { ...unknownUser(userId), sessions: [] };
-  const sessions = rows.flatMap((row) => (row.session_id === null ? [] : [sessionOf(row)]));
-  return { userId, sequence: user.sequence, sinceMs: user.since, lastSeenAtMs: user.last_seen_at, sessions };
+  const sessions = rows.flatMap((row) => (row.session_id === null ? [] : [shownSessionOf(row)]));
+  const sinceMs = roundedOrNull(user.since);
+  return { userId, sequence: user.sequence, sinceMs, lastSeenAtMs: roundedOrNull(user.last_seen_at), sessions };
+}
+
+function shownSessionOf(row: SessionColumns): ShownSession {
+  return {
+    sessionId: row.session_id as SessionId,
+    status: row.status,
+    epoch: row.epoch as Epoch,
+    clientId: row.client_id as ClientId | null,
+    device: row.device,
+    startedAtMs: Math.round(row.started_at),
+    lastSeenAtMs: Math.round(row.session_seen_at),
+  };
+}
+
+/** Seconds times a thousand are not always whole. */
+function roundedOrNull(ms: number | null): number | null {
+  return ms === null ? null : Math.round(ms);
 }
 
 /** All sessions of a user, ended ones too, newest first. */

@@ -8,12 +8,12 @@ import pg from 'pg';
 import { loadMigrations, migrate } from '../../src/store/migrate.ts';
 import { databaseAt } from '../support/database-url.ts';
 import { startMosquitto } from '../support/mosquitto.ts';
-import { startPostgres } from '../support/postgres.ts';
 import { startChild } from '../support/process.ts';
 import { until } from '../support/until.ts';
 import { startWillow, type Willow } from '../support/willow.ts';
 import { publishPairs } from './load.ts';
 import { percentile, shown, spreadOf } from './stats.ts';
+import { startTunedPostgres } from './tuned-postgres.ts';
 
 const isQuick = process.argv.includes('--quick');
 const rounds = isQuick ? 1 : 5;
@@ -22,7 +22,7 @@ const users = isQuick ? 20_000 : 100_000;
 const usersOf = { ceiling: users, usual: users / 10, durable: users / 50 } as const;
 const windowMessages = 1_000;
 
-await using postgres = await startPostgres();
+await using postgres = await startTunedPostgres();
 await using mosquitto = await startMosquitto({ inflightMax: windowMessages });
 
 async function createDatabase(name: string): Promise<string> {

@@ -4,10 +4,10 @@
 import pg from 'pg';
 import { loadMigrations, migrate } from '../../src/store/migrate.ts';
 import { startMosquitto } from '../support/mosquitto.ts';
-import { startPostgres } from '../support/postgres.ts';
 import { startChild } from '../support/process.ts';
 import { startWillow } from '../support/willow.ts';
 import { shown, spreadOf } from './stats.ts';
+import { startTunedPostgres } from './tuned-postgres.ts';
 
 const isQuick = process.argv.includes('--quick');
 const rounds = isQuick ? 2 : 7;
@@ -45,7 +45,7 @@ async function measure(http: string): Promise<Measured> {
   return { requestsPerSecond: Number(rate), p99: /99%\s+(\S+)/.exec(text)?.[1] ?? '?' };
 }
 
-await using postgres = await startPostgres();
+await using postgres = await startTunedPostgres();
 await using mosquitto = await startMosquitto();
 await fill(postgres.url);
 await using willow = await startWillow({

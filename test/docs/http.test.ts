@@ -69,14 +69,14 @@ describe('the calls', () => {
 
 describe('the examples are what the code renders', () => {
   test('presence', () => {
-    const session = { ...phone, device: { model: 'Pixel 12' }, status: 'online', leaseUntilMs: null } as const;
+    const session = { ...phone, device: { model: 'Pixel 12' }, status: 'online' } as const;
     const presence = presenceBody({
       userId: '42' as UserId,
       status: 'online',
       sinceMs: ms('08:00:00'),
       lastSeenAtMs: ms('08:20:00'),
       sequence: 7,
-      sessions: [{ ...session, takeoverAtMs: null, owedWills: 0 }],
+      sessions: [session],
       asOfMs: ms('08:30:00'),
       isStale: false,
     });

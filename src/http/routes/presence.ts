@@ -6,21 +6,16 @@ import type { HttpServer } from '../instance.ts';
 import { UserPath } from '../parameters.ts';
 import { presenceBody } from '../render.ts';
 
-const jsonContentType = 'application/json; charset=utf-8';
-
 export type PresencePort = (userId: UserId) => Promise<PresenceOfUser>;
 
 export function presenceRoutes(app: HttpServer, presence: PresencePort): void {
   app.get(
     '/users/:id/presence',
     { config: { scope: 'presence:read' }, schema: { params: UserPath } },
+    // A promise of the text, not an async function: on this route a promise more is felt.
     (request, reply) => {
-      const send = (presence: PresenceOfUser): void => {
-        reply.header('content-type', jsonContentType).send(JSON.stringify(presenceBody(presence)));
-      };
-      presence(request.params.id)
-        .then(send)
-        .catch((error: unknown) => reply.send(error));
+      reply.header('content-type', 'application/json; charset=utf-8');
+      return presence(request.params.id).then((known) => JSON.stringify(presenceBody(known)));
     },
   );
 }

@@ -1,0 +1,58 @@
+// The server below the routes: how long and how large a request may be before it is one, and what is answered when it never
+// becomes one. Every bound on a connection stands here.
+
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { type Problem, rawResponse } from './problems.ts';
+
+/** The request line counts too. */
+const headerBytesMax = 16 * 1024;
+const headersTimeoutMs = 15_000;
+/** For the whole request to arrive; how long an answer may take is for the ports to bound. */
+const requestTimeoutMs = 30_000;
+const timeoutCheckIntervalMs = 5_000;
+/** Longer than the 60 s after which common load balancers close an idle connection, so that they close it and not us. */
+const keepAliveTimeoutMs = 72_000;
+/** Without a byte in either direction: a client that reads its answer too slowly, an answer that never comes. */
+const connectionTimeoutMs = 120_000;
+
+export function createSocketServer(listener: RequestListener): Server {
+  const server = createServer(
+    {
+      maxHeaderSize: headerBytesMax,
+      headersTimeout: headersTimeoutMs,
+      requestTimeout: requestTimeoutMs,
+      connectionsCheckingInterval: timeoutCheckIntervalMs,
+      keepAliveTimeout: keepAliveTimeoutMs,
+      // A repeated Host or Authorization is then one that matches nothing, instead of the first one winning.
+      joinDuplicateHeaders: true,
+      // Node's own answer to a missing Host has no body; the routes' guard answers instead.
+      requireHostHeader: false,
+    },
+    listener,
+  );
+  server.setTimeout(connectionTimeoutMs);
+  server.on('checkExpectation', (_request, { socket }) => {
+    socket?.end(rawResponse({ type: 'expectation-failed', detail: 'only 100-continue is understood' }));
+  });
+  server.on('connect', (_request, socket) => {
+    socket.end(rawResponse({ type: 'bad-request', detail: 'this is no proxy' }));
+  });
+  return server;
+}
+
+const socketProblems: Readonly<Record<string, Problem>> = {
+  HPE_HEADER_OVERFLOW: { type: 'headers-too-large' },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: { type: 'body-too-large' },
+  ERR_HTTP_REQUEST_TIMEOUT: { type: 'request-timeout' },
+};
+
+/** Answers bytes that are no HTTP, and requests that stop arriving. */
+export function answerClientError({ code }: { readonly code: string }, socket: Socket): void {
+  // The name that Node gives it, for its own handler of this kind: the response that is under way on the connection.
+  const { _httpMessage: response } = socket as { _httpMessage?: ServerResponse | null };
+  // Bytes of ours in the middle of a response, or before that to an earlier request, would be taken for it.
+  const isOwedAnother = response != null && (response.headersSent || response.req.complete);
+  if (!socket.writable || isOwedAnother) socket.destroy();
+  else socket.end(rawResponse(socketProblems[code] ?? { type: 'bad-request' }), () => socket.destroy());
+}

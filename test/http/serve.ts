@@ -1,0 +1,157 @@
+// The HTTP server on a real socket, its ports plain functions in memory, and two ways to speak to it: as a client that obeys
+// HTTP, and with any bytes at all.
+
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
+import { Agent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
+import type { FastifyInstance, RouteOptions } from 'fastify';
+import { pino } from 'pino';
+import { expect } from 'vitest';
+import type { HttpServer } from '../../src/http/instance.ts';
+import { createHttpServer, type HttpDeps, listen } from '../../src/http/server.ts';
+
+/** Far more than any answer takes, on a slow machine too: who waits longer has met a bug. */
+const waitMsMax = 20_000;
+
+export class DatabaseAway extends Error {}
+
+export type Answer = { readonly status: number; readonly headers: IncomingHttpHeaders; readonly body: string };
+export type Call = {
+  readonly method?: string;
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string | string[]>>;
+  readonly body?: string;
+};
+export type Route = { readonly method: string; readonly url: string; readonly scope: string | undefined };
+export type LogLine = { readonly level: number; readonly event: string; readonly [field: string]: unknown };
+
+export type Served = AsyncDisposable & {
+  readonly app: HttpServer;
+  readonly url: string;
+  readonly port: number;
+  readonly routes: readonly Route[];
+  readonly log: readonly LogLine[];
+  readonly logText: () => string;
+  readonly call: (call: Call) => Promise<Answer>;
+  /** Sends the bytes, and reads until the server closes the connection. */
+  readonly raw: (bytes: string | Buffer) => Promise<Answer>;
+};
+
+export async function serve(deps: Partial<HttpDeps> = {}, logLevel = 'debug'): Promise<Served> {
+  const lines: string[] = [];
+  const logger = pino({ level: logLevel }, { write: (line: string) => void lines.push(line) });
+  const { app, routes } = withRoutes(() => createHttpServer({ ...ports, logger, ...deps }));
+  const url = await listen(app, { host: '127.0.0.1', port: 0 });
+  const port = Number(new URL(url).port);
+  const agent = new Agent({ keepAlive: true });
+  return {
+    app,
+    url,
+    port,
+    routes,
+    get log() {
+      return lines.map((line) => JSON.parse(line) as LogLine);
+    },
+    logText: () => lines.join(''),
+    call: (call) => answerTo(port, agent, call),
+    raw: (bytes) => rawAnswer(port, bytes),
+    [Symbol.asyncDispose]: async () => {
+      agent.destroy();
+      await app.close();
+    },
+  };
+}
+
+/** Ports that know nothing and refuse nothing. */
+export const ports: Omit<HttpDeps, 'logger'> = {
+  apiKey: null,
+  hasApi: true,
+  isUnavailable: (error) => error instanceof DatabaseAway,
+  presence: async (userId) => ({
+    userId,
+    status: 'offline',
+    sequence: 0,
+    sinceMs: null,
+    lastSeenAtMs: null,
+    sessions: [],
+    asOfMs: null,
+    isStale: false,
+  }),
+  listSessions: async () => [],
+  kick: async () => 'done',
+  eventsOfUser: async () => [],
+  ready: async () => ({ isReady: true, checks: {} }),
+  metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'willow_up 1\n' }),
+};
+
+/** The route table, as Fastify announces it. */
+function withRoutes<App>(create: () => App): { readonly app: App; readonly routes: readonly Route[] } {
+  const routes: Route[] = [];
+  const onInstance = (message: unknown): void => {
+    (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', ({ method, url, config }: RouteOptions) => {
+      routes.push({ method: String(method), url, scope: config?.scope });
+    });
+  };
+  subscribe('fastify.initialization', onInstance);
+  try {
+    return { app: create(), routes };
+  } finally {
+    unsubscribe('fastify.initialization', onInstance);
+  }
+}
+
+async function answerTo(port: number, agent: Agent, { method = 'GET', path, headers, body }: Call): Promise<Answer> {
+  const signal = AbortSignal.timeout(waitMsMax);
+  // Node sends a body with a GET or DELETE without saying how long it is.
+  const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
+  const all = { ...length, ...headers };
+  const request = httpRequest({ host: '127.0.0.1', port, agent, method, path, headers: all, signal });
+  request.end(body);
+  const [response] = (await once(request, 'response')) as [IncomingMessage];
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString() };
+}
+
+async function rawAnswer(port: number, bytes: string | Buffer): Promise<Answer> {
+  const socket = connect(port, '127.0.0.1');
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk) => chunks.push(chunk));
+  // What was answered before a reset counts all the same.
+  socket.on('error', () => undefined);
+  socket.write(bytes);
+  await once(socket, 'close', { signal: AbortSignal.timeout(waitMsMax) });
+  return parseAnswer(Buffer.concat(chunks).toString());
+}
+
+function parseAnswer(text: string): Answer {
+  const [head = '', ...rest] = text.split('\r\n\r\n');
+  const [statusLine = '', ...lines] = head.split('\r\n');
+  const headers = Object.fromEntries(
+    lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
+  );
+  return { status: Number(statusLine.split(' ')[1] ?? 0), headers, body: rest.join('\r\n\r\n') };
+}
+
+export type ProblemBody = {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail?: string;
+  readonly errors?: readonly { readonly in: string; readonly name: string; readonly detail: string }[];
+  readonly checks?: unknown;
+};
+
+/** That an answer is this problem, in full, and nothing of the inside. */
+export function expectProblem(answer: Answer, status: number, slug: string): ProblemBody {
+  expect(answer.status, answer.body).toBe(status);
+  expect(answer.headers['content-type']).toBe('application/problem+json; charset=utf-8');
+  expect(answer.headers['x-content-type-options']).toBe('nosniff');
+  expect(answer.headers['cache-control']).toBe('private, no-cache');
+  const body = JSON.parse(answer.body) as ProblemBody;
+  expect(body).toMatchObject({ type: `urn:willow:problem:${slug}`, status });
+  expect(body.title.length).toBeGreaterThan(0);
+  expect(answer.body).not.toMatch(/node_modules|\.ts:|FST_/u);
+  return body;
+}
