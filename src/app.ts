@@ -143,7 +143,7 @@ async function kick(base: Base, userId: UserId, sessionId: SessionId | null): Pr
     return base.decide(user, signal, moment);
   };
   // Whether a birth that saves a session is waiting unread is not known here: deadlines are left to those who listen (I6).
-  const entry = { signal: { kind: 'kick', userId, sessionId }, nowMs, mayLapse: false } as const;
+  const entry = { signal: { kind: 'kick', userId, sessionId }, nowMs, lapseUntilMs: null } as const;
   count(base, await commit(base.pool, [{ ...entry, receipt: null, mayBeCommitted: false }], decideKick, null));
   return isKnown ? 'done' : 'unknown-session';
 }
@@ -179,7 +179,8 @@ function createListener(base: Base): Listener {
     renewLease: (lease, link) => renewLease(pool, lease, link),
     releaseLease: (lease) => releaseLease(pool, lease),
     recordNewBrokerSession: (lease, atMs) => recordNewBrokerSession(pool, lease, atMs),
-    settle: (batch, listening) => settle(base, wire, batch, listening, (nowMs) => listener.isSteady(nowMs)),
+    settle: (batch, listening) =>
+      settle(base, wire, batch, listening, (receivedAtMs) => listener.lapseUntilMs(receivedAtMs)),
     isFinal: (error) => error instanceof FencedError || error instanceof DataRefusedError,
     connection: {
       url: settings.MQTT_URL,
@@ -201,9 +202,9 @@ async function settle(
   wire: Wire,
   batch: readonly Message[],
   { lease, connection, persist }: Listening,
-  isSteady: (nowMs: number) => boolean,
+  lapseUntilMs: (receivedAtMs: number) => number | null,
 ): Promise<void> {
-  const entryOf = (entry: SignalEntry): Entry => ({ ...entry, mayLapse: isSteady(entry.nowMs) });
+  const entryOf = (entry: SignalEntry): Entry => ({ ...entry, lapseUntilMs: lapseUntilMs(entry.nowMs) });
   const settled = await ingest(batch, {
     wire,
     commit: async (entries) => {
@@ -247,13 +248,15 @@ async function runIngest(base: Base, listener: Listener, signal: AbortSignal): P
     return trimEveryMs;
   };
   const sweeping = {
-    horizon: () => listener.lapseHorizon(base.nowMs()),
+    nowMs: base.nowMs,
+    horizon: (nowMs: number) => listener.lapseHorizon(nowMs),
+    probe: () => listener.probe(),
     findDue: (untilMs: number, usersMax: number) => findDueUsers(pool, untilMs, usersMax),
     commit: async (
-      entries: readonly Pick<Entry, 'signal' | 'nowMs'>[],
+      entries: readonly Pick<Entry, 'signal' | 'nowMs' | 'lapseUntilMs'>[],
       { lease }: { lease: Omit<Fence, 'heardAtMs'> },
     ) => {
-      const lapses = entries.map((entry) => ({ ...entry, mayLapse: true, receipt: null, mayBeCommitted: false }));
+      const lapses = entries.map((entry) => ({ ...entry, receipt: null, mayBeCommitted: false }));
       await timedCommit(base, lapses, { ...lease, heardAtMs: null });
     },
     logger,

@@ -17,8 +17,8 @@ export type Rules = {
 
 export type Moment = {
   readonly nowMs: number;
-  /** False while a birth that would save a session may still be waiting unread at the broker (I6). */
-  readonly mayLapse: boolean;
+  /** Deadlines before it may lapse; null while a birth that would save a session may be waiting unread at the broker (I6). */
+  readonly lapseUntilMs: number | null;
 };
 
 /** A client that takes itself over again and again is counted up to here. */
@@ -36,7 +36,7 @@ export type Decision = {
 export function decide(user: UserState, signal: Signal, moment: Moment, rules: Rules): Decision {
   const draft = new Draft(user, moment.nowMs);
   // An overdue deadline is decided before the signal that finds it (I6).
-  if (moment.mayLapse) lapse(draft);
+  if (moment.lapseUntilMs !== null) lapse(draft, Math.min(moment.lapseUntilMs, moment.nowMs));
   const outcome = settle(draft, signal, rules);
   return { outcome, user: draft.user, events: draft.events };
 }
@@ -230,8 +230,8 @@ function later(epoch: Epoch, other: Epoch | null): Epoch {
   return other !== null && other > epoch ? other : epoch;
 }
 
-function lapse(draft: Draft): void {
-  const due = draft.live().filter((session) => isOver(deadlineMs(session), draft.nowMs));
+function lapse(draft: Draft, untilMs: number): void {
+  const due = draft.live().filter((session) => isOver(deadlineMs(session), untilMs));
   due.sort((a, b) => (deadlineMs(a) ?? 0) - (deadlineMs(b) ?? 0));
   for (const session of due) draft.end(session, session.status === 'lost' ? 'will' : 'expired', session.epoch);
 }
@@ -241,8 +241,8 @@ export function deadlineMs(session: LiveSession): number | null {
   return session.status === 'lost' ? session.graceUntilMs : session.leaseUntilMs;
 }
 
-function isOver(deadline: number | null, nowMs: number): boolean {
-  return deadline !== null && deadline < nowMs;
+function isOver(deadline: number | null, untilMs: number): boolean {
+  return deadline !== null && deadline < untilMs;
 }
 
 function isWithin(sinceMs: number | null, windowMs: number, nowMs: number): boolean {

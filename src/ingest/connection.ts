@@ -7,7 +7,8 @@
 
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { generate } from 'mqtt-packet';
-import { type Message, messageOf } from './message.ts';
+import type { Message } from './message.ts';
+import { Pending } from './pending.ts';
 
 export type ProtocolVersion = 4 | 5;
 
@@ -24,11 +25,22 @@ export type ConnectionOptions = {
 };
 
 export type Connection = AsyncDisposable & {
+  /** Whether the broker has kept our session, with what it queued for it. */
   readonly hasSession: boolean;
-  readonly upSinceMs: number;
+  readonly connectedAtMs: number;
+  readonly protocolVersion: ProtocolVersion;
+  /** Messages may come before it is done: a broker delivers what it queued first, however long that takes. */
+  readonly subscribe: () => Promise<void>;
   /** Aborts when the connection is over, for whatever reason. */
   readonly closed: AbortSignal;
+  /** The last packet from the broker. */
   readonly heardAtMs: () => number;
+  /** Asks the broker for a sign of life, which moves `heardAtMs`. */
+  readonly probe: () => void;
+  /** The last moment of which it is known that all the broker had for us then is settled; null while there is none (see Pending). */
+  readonly caughtUpMs: (nowMs: number) => number | null;
+  /** This process did not get to run: what came meanwhile is unread. */
+  readonly noteStall: (nowMs: number) => void;
   /** When the oldest message was received that is not acknowledged yet; null when there is none. */
   readonly oldestPendingMs: () => number | null;
   /** Waits for at least one message; an empty list means that the connection is over, or was told to stop. */
@@ -44,11 +56,11 @@ export type Connection = AsyncDisposable & {
 /** The broker refused, or the connection failed before it was of use. */
 export class ConnectError extends Error {
   override readonly name = 'ConnectError';
-  /** The broker may speak the other version of MQTT only. */
-  readonly mayBeVersion: boolean;
-  constructor(message: string, options: { readonly cause?: unknown; readonly mayBeVersion: boolean }) {
+  /** Whether the broker may speak the other version of MQTT only: it said so, or it hung up on our CONNECT. */
+  readonly version: 'refused' | 'in-doubt' | null;
+  constructor(message: string, options: { readonly cause?: unknown; readonly version: ConnectError['version'] }) {
     super(message, { cause: options.cause });
-    this.mayBeVersion = options.mayBeVersion;
+    this.version = options.version;
   }
 }
 
@@ -58,12 +70,6 @@ const disconnectTimeoutMs = 1_000;
 const keepAliveSeconds = 5;
 /** What we let the broker send ahead of our acknowledgements (MQTT 5); its own window may be smaller. */
 const receiveMaximum = 1_000;
-/** For a broker whose window is larger, or unlimited: from here on its packets wait in the socket. */
-const pendingMessagesMax = 4_000;
-const pendingBytesMax = 8 * 1024 * 1024;
-
-/** Told to MQTT.js for every message, to keep its PUBACK back; made once, because an error costs its stack. */
-const notYet = new Error('acknowledged after the commit');
 
 /** CONNACK: unacceptable protocol version (3.1.1), unsupported protocol version (5). */
 const versionRefusals = new Set([1, 132]);
@@ -86,13 +92,16 @@ export async function connect(options: ConnectionOptions, signal: AbortSignal): 
   };
   try {
     const hasSession = await connack(client, closing.signal, signal);
-    const upSinceMs = options.nowMs();
-    await subscribe(client, options.filters, closing.signal);
     return {
       hasSession,
-      upSinceMs,
+      connectedAtMs: options.nowMs(),
+      protocolVersion: options.protocolVersion,
+      subscribe: () => subscribe(client, options.filters, closing.signal),
       closed: closing.signal,
       heardAtMs: () => heardAtMs,
+      probe: () => client.sendPing(),
+      caughtUpMs: (nowMs) => pending.caughtUpMs(nowMs),
+      noteStall: (nowMs) => pending.noteStall(nowMs),
       oldestPendingMs: () => pending.oldestMs(),
       take: (messagesMax) => pending.take(messagesMax),
       acknowledge: (messages) => {
@@ -132,12 +141,12 @@ async function connack(client: MqttClient, closed: AbortSignal, signal: AbortSig
   const onClosed = () => {
     const cause: unknown = closed.reason;
     const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-    const isRefusal = typeof code === 'number';
-    const mayBeVersion = isRefusal ? versionRefusals.has(code) : code === undefined;
-    reject(new ConnectError(`no connection to the broker: ${messageOfError(cause)}`, { cause, mayBeVersion }));
+    const isRefused = typeof code === 'number' && versionRefusals.has(code);
+    const version = isRefused ? 'refused' : code === undefined ? 'in-doubt' : null;
+    reject(new ConnectError(`no connection to the broker: ${messageOfError(cause)}`, { cause, version }));
   };
   closed.addEventListener('abort', onClosed);
-  const onAbort = () => reject(new ConnectError('stopped while connecting', { mayBeVersion: false }));
+  const onAbort = () => reject(new ConnectError('stopped while connecting', { version: null }));
   signal.addEventListener('abort', onAbort);
   try {
     return await promise;
@@ -153,7 +162,7 @@ async function subscribe(client: MqttClient, filters: readonly string[], closed:
     reject(
       new ConnectError(`no subscription to ${filters.join(' and ')}: ${messageOfError(cause)}`, {
         cause,
-        mayBeVersion: false,
+        version: null,
       }),
     );
   closed.addEventListener('abort', () => fail(closed.reason));
@@ -185,65 +194,6 @@ function pubacks(messages: readonly Message[]): Buffer {
     if (packetId !== null) packets.push(generate({ cmd: 'puback', messageId: packetId }));
   }
   return Buffer.concat(packets);
-}
-
-/** The messages that were received and not yet acknowledged, in arrival order, bounded in number and bytes. */
-class Pending {
-  #waiting: Message[] = [];
-  #taken: readonly Message[] = [];
-  #bytes = 0;
-  #isClosed = false;
-  #wake: (() => void) | null = null;
-  /** The callback that lets MQTT.js go on reading, kept while there is no room. */
-  #goOn: (() => void) | null = null;
-
-  constructor(client: MqttClient, nowMs: () => number) {
-    client.handleMessage = (packet, callback) => {
-      const message = messageOf(packet, nowMs());
-      this.#waiting.push(message);
-      this.#bytes += message.payload.length;
-      this.#wake?.();
-      const goOn = () => callback(packet.qos === 0 ? undefined : notYet);
-      if (this.#hasRoom()) goOn();
-      else this.#goOn = goOn;
-    };
-  }
-
-  async take(messagesMax: number): Promise<readonly Message[]> {
-    while (this.#waiting.length === 0 && !this.#isClosed) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#wake = resolve;
-      await promise;
-      this.#wake = null;
-    }
-    if (this.#isClosed) return [];
-    this.#taken = this.#waiting.slice(0, messagesMax);
-    this.#waiting = this.#waiting.slice(messagesMax);
-    return this.#taken;
-  }
-
-  settle(messages: readonly Message[]): void {
-    this.#taken = [];
-    for (const { payload } of messages) this.#bytes -= payload.length;
-    if (this.#goOn === null || !this.#hasRoom()) return;
-    const goOn = this.#goOn;
-    this.#goOn = null;
-    goOn();
-  }
-
-  oldestMs(): number | null {
-    return (this.#taken[0] ?? this.#waiting[0])?.receivedAtMs ?? null;
-  }
-
-  close(): void {
-    this.#isClosed = true;
-    this.#waiting = [];
-    this.#wake?.();
-  }
-
-  #hasRoom(): boolean {
-    return this.#waiting.length + this.#taken.length < pendingMessagesMax && this.#bytes < pendingBytesMax;
-  }
 }
 
 function messageOfError(error: unknown): string {

@@ -35,11 +35,9 @@ export type ListenerState = 'starting' | 'standing-by' | 'connecting' | 'listeni
 /** Half of what the broker may send ahead: the other half is received while this one is committed. */
 const batchMessagesMax = 500;
 const standbyPollMs = 500;
-/** A message that waited longer for its commit was not alone: others may be waiting at the broker, unread. */
-const behindMsMin = 500;
 const unaskedMsMax = 1_000;
 /** For a process that never catches up: deadlines that are overdue by so much lapse all the same. */
-const behindHoldMsMax = 30_000;
+const behindMsMax = 30_000;
 /** After a connection that was of use. */
 const reconnectBackOff = { firstMs: 250, lastMs: 10_000 };
 const databaseBackOff = { firstMs: 50, lastMs: 1_000 };
@@ -51,31 +49,52 @@ export class Listener {
   #protocolVersion: ProtocolVersion = 5;
   /** When the broker told that it had not kept our session; kept until it is recorded, because it tells so only once. */
   #newSessionAtMs: number | null = null;
-  #behindAtMs = 0;
+  /** When the subscriptions were granted; null while the link is not up. */
+  #upSinceMs: number | null = null;
   #askedAtMs = 0;
 
   constructor(deps: ListenerDeps) {
     this.#deps = deps;
   }
 
-  /** The holder's lease, and the moment up to which deadlines may lapse (I6); null while they may not. Asked several times a second. */
+  /**
+   * The holder's lease, and the moment up to which deadlines may lapse (I6); null while none may. Up to then the broker was heard, and
+   * everything that it had was read and committed: a birth that would save a session cannot be waiting. Asked several times a second.
+   */
   lapseHorizon(nowMs: number): { readonly lease: Lease; readonly untilMs: number } | null {
-    // A process that did not get to run has not read either.
-    if (nowMs - this.#askedAtMs > unaskedMsMax) this.#behindAtMs = nowMs;
-    this.#askedAtMs = nowMs;
     const listening = this.#listening;
-    if (listening === null || listening.connection.closed.aborted) return null;
-    if (nowMs - listening.connection.upSinceMs <= this.#deps.graceMs) return null;
-    // What was received and is not committed yet may be the birth that saves a session.
-    const readMs = Math.min(nowMs, listening.connection.oldestPendingMs() ?? nowMs);
-    const untilMs = this.isSteady(nowMs) ? readMs : readMs - behindHoldMsMax;
-    return { lease: listening.lease, untilMs };
+    // A process that did not get to run has not read either.
+    if (nowMs - this.#askedAtMs > unaskedMsMax) listening?.connection.noteStall(nowMs);
+    this.#askedAtMs = nowMs;
+    const upMs = this.#upMs(nowMs);
+    if (listening === null || upMs <= this.#deps.graceMs) return null;
+    const { connection, lease } = listening;
+    const read = [
+      nowMs,
+      connection.heardAtMs(),
+      connection.oldestPendingMs() ?? nowMs,
+      connection.caughtUpMs(nowMs) ?? 0,
+    ];
+    const untilMs = Math.min(...read);
+    return { lease, untilMs: upMs > behindMsMax ? Math.max(untilMs, nowMs - behindMsMax) : untilMs };
   }
 
-  /** Whether this process has kept up with the broker for as long as the grace: else births may be waiting at the broker (I6). */
-  isSteady(nowMs: number): boolean {
-    const upSinceMs = this.#listening?.connection.upSinceMs ?? nowMs;
-    return nowMs - Math.max(upSinceMs, this.#behindAtMs) > this.#deps.graceMs;
+  /** Up to when deadlines may lapse before a signal that finds them overdue (I6): the signal itself may have waited at the broker. */
+  lapseUntilMs(receivedAtMs: number): number | null {
+    const caughtUpMs = this.#listening?.connection.caughtUpMs(receivedAtMs) ?? null;
+    return this.#upMs(receivedAtMs) > this.#deps.graceMs ? caughtUpMs : null;
+  }
+
+  /** Asks the broker for a sign of life. */
+  probe(): void {
+    const connection = this.#listening?.connection;
+    if (connection !== undefined && !connection.closed.aborted) connection.probe();
+  }
+
+  #upMs(nowMs: number): number {
+    return this.#upSinceMs === null || this.#listening?.connection.closed.aborted !== false
+      ? 0
+      : nowMs - this.#upSinceMs;
   }
 
   async run(signal: AbortSignal, onSuccess: () => void): Promise<void> {
@@ -129,18 +148,21 @@ export class Listener {
     const stopTaking = () => connection.stopTaking();
     over.addEventListener('abort', stopTaking);
     try {
-      if (!connection.hasSession) this.#newSessionAtMs = connection.upSinceMs;
+      if (!connection.hasSession) this.#newSessionAtMs = connection.connectedAtMs;
       if (this.#newSessionAtMs !== null) await this.#deps.recordNewBrokerSession(lease, this.#newSessionAtMs);
       this.#newSessionAtMs = null;
-      this.#listening = { lease, connection, persist: (step) => this.#persist(step, connection, signal) };
-      this.state = 'listening';
-      const { hasSession } = connection;
-      logger.info({ event: 'link.up', protocolVersion: this.#protocolVersion, hasSession });
-      await this.#tell(lease).catch(() => false);
-      await this.#settleAll(this.#listening);
+      const listening = {
+        lease,
+        connection,
+        persist: (step) => this.#persist(step, connection, signal),
+      } satisfies Listening;
+      this.#listening = listening;
+      const ends = await Promise.allSettled([this.#settleAll(listening), this.#subscribe(listening)]);
+      for (const end of ends) if (end.status === 'rejected') throw end.reason;
     } finally {
       over.removeEventListener('abort', stopTaking);
       this.#listening = null;
+      this.#upSinceMs = null;
       this.state = 'connecting';
       const reason = connection.closed.reason as unknown;
       await connection[Symbol.asyncDispose]();
@@ -152,14 +174,25 @@ export class Listener {
     }
   }
 
+  async #subscribe({ lease, connection }: Listening): Promise<void> {
+    try {
+      await connection.subscribe();
+    } catch (error) {
+      connection.drop('it has no subscriptions');
+      throw error;
+    }
+    this.#upSinceMs = this.#deps.connection.nowMs();
+    this.state = 'listening';
+    const { protocolVersion, hasSession } = connection;
+    this.#deps.logger.info({ event: 'link.up', protocolVersion, hasSession });
+    await this.#tell(lease).catch(() => false);
+  }
+
   async #settleAll(listening: Listening): Promise<void> {
     for (;;) {
       const batch = await listening.connection.take(batchMessagesMax);
       if (batch.length === 0) return;
       await this.#deps.settle(batch, listening);
-      const [oldest] = batch;
-      const nowMs = this.#deps.connection.nowMs();
-      if (oldest !== undefined && nowMs - oldest.receivedAtMs > behindMsMin) this.#behindAtMs = nowMs;
     }
   }
 
@@ -168,19 +201,19 @@ export class Listener {
     try {
       return await connect({ ...this.#deps.connection, protocolVersion: known }, signal);
     } catch (error) {
-      if (!(error instanceof ConnectError) || !error.mayBeVersion) throw error;
+      if (!(error instanceof ConnectError) || error.version === null) throw error;
+      // A broker that knows one version only refuses the other, or just hangs up, as one that is starting does.
+      const other = known === 5 ? 4 : 5;
+      const connection = await connect({ ...this.#deps.connection, protocolVersion: other }, signal);
+      if (error.version === 'refused') this.#protocolVersion = other;
+      return connection;
     }
-    // A broker that knows one version only refuses the other, or just closes.
-    const other = known === 5 ? 4 : 5;
-    const connection = await connect({ ...this.#deps.connection, protocolVersion: other }, signal);
-    this.#protocolVersion = other;
-    return connection;
   }
 
   #tell(lease: Lease): Promise<boolean> {
     const connection = this.#listening?.connection;
     const isUp = connection !== undefined && !connection.closed.aborted;
-    const link = { connectedSinceMs: isUp ? connection.upSinceMs : null, heardAtMs: connection?.heardAtMs() ?? null };
+    const link = { connectedSinceMs: isUp ? this.#upSinceMs : null, heardAtMs: connection?.heardAtMs() ?? null };
     return this.#deps.renewLease(lease, { ...link, leaseMs });
   }
 

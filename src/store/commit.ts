@@ -14,7 +14,7 @@ export type Entry = {
   readonly signal: Signal;
   /** When it was heard: the time that it is decided at. */
   readonly nowMs: number;
-  readonly mayLapse: boolean;
+  readonly lapseUntilMs: number | null;
   /** For a signal without an epoch that came with a packet id: what its redelivery will be known by (I4). */
   readonly receipt: Receipt | null;
   /** The broker may have delivered it before (DUP), or this process may have committed it without hearing so. */

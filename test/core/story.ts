@@ -65,7 +65,7 @@ export class Story {
     const decision = decide(
       this.user,
       Object.freeze(signal),
-      Object.freeze({ nowMs: this.nowMs, mayLapse }),
+      Object.freeze({ nowMs: this.nowMs, lapseUntilMs: mayLapse ? this.nowMs : null }),
       this.#rules,
     );
     freezeUser(decision.user);
