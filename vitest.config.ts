@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     projects: [
       { test: { name: 'core', include: ['test/core/**/*.test.ts'], isolate: false } },
-      { test: { name: 'http', include: ['test/http/**/*.test.ts'] } },
+      { test: { name: 'http', include: ['test/http/**/*.test.ts'], testTimeout: 60_000 } },
       { test: { name: 'docs', include: ['test/docs/**/*.test.ts'] } },
       {
         test: {

@@ -2,7 +2,8 @@
 
 import { readFileSync } from 'node:fs';
 import closeWithGrace from 'close-with-grace';
-import { type AppSettings, startApp } from './app.ts';
+import { startApp } from './app.ts';
+import type { AppSettings } from './app-ingest.ts';
 import { createLogger, type Logger } from './runtime/logger.ts';
 import { StartError } from './runtime/start-error.ts';
 import { parseSettings, type Settings, SettingsError, summaryOf } from './settings.ts';

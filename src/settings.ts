@@ -59,7 +59,10 @@ export const settingsTable = {
       'The admin key, sent as "Authorization: Bearer …", at least 16 characters. Without it the API serves on loopback only.',
   },
   MQTT_URL: {
-    schema: url(['mqtt://']),
+    schema: url(['mqtt://']).refine(
+      (text) => !text.includes('?'),
+      'must have no query: what it could say, other settings say',
+    ),
     default: null,
     description: 'The broker, such as mqtt://broker:1883. Unset: an embedded one, to try things out.',
   },

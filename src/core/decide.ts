@@ -21,6 +21,8 @@ export type Moment = {
   readonly lapseUntilMs: number | null;
 };
 
+/** A person has a handful of devices; who has more than this is a program that makes up session ids. */
+export const liveSessionsMax = 1_000;
 /** A client that takes itself over again and again is counted up to here. */
 const owedWillsMax = 100;
 
@@ -64,7 +66,9 @@ function login(draft: Draft, signal: Login, rules: Rules): Outcome {
   const epoch = signal.epoch ?? nextEpoch(session);
   const last = session?.epoch ?? null;
   if (last !== null && epoch < last) return 'stale';
-  const isRepeat = last === null ? epoch === session?.forgottenEpoch : epoch === last;
+  // The birth of the connection that a kick ended, heard again (I1, I3).
+  if (epoch === session?.forgottenEpoch) return 'repeat';
+  const isRepeat = epoch === last;
   if (isRepeat && session?.status !== 'online') return 'repeat';
   draft.change({ isKicked: false, lastSeenAtMs: draft.nowMs });
   const leaseUntilMs = rules.leaseMs > 0 ? draft.nowMs + rules.leaseMs : null;
@@ -86,8 +90,17 @@ function login(draft: Draft, signal: Login, rules: Rules): Outcome {
   };
   // A live session lives on under its newer connection (I2, I6).
   if (session !== undefined && isLive(session)) draft.put({ ...online, startedAtMs: session.startedAtMs });
-  else draft.start(online);
+  else start(draft, online);
   return 'applied';
+}
+
+/** A user has so many live sessions at most: one more replaces the one that was not heard of for longest. */
+function start(draft: Draft, session: OnlineSession): void {
+  const live = draft.live();
+  draft.start(session);
+  if (live.length < liveSessionsMax) return;
+  const oldest = live.reduce((a, b) => (b.lastSeenAtMs < a.lastSeenAtMs ? b : a));
+  draft.end(oldest, 'replaced', oldest.epoch);
 }
 
 /**

@@ -12,7 +12,7 @@ export type LapseEntry = { readonly signal: Signal; readonly nowMs: number; read
 export type SweeperDeps<Horizon extends { readonly untilMs: number }> = {
   readonly nowMs: () => number;
   /** Null while no deadline may lapse. */
-  readonly horizon: (nowMs: number) => Horizon | null;
+  readonly horizon: (nowMs: number) => Promise<Horizon | null>;
   /** Asks the broker for a sign of life: the horizon is never later than the last one. */
   readonly probe: () => void;
   /** Users with a deadline before `untilMs`, the most overdue first. */
@@ -44,7 +44,7 @@ export async function runSweeper<Horizon extends { readonly untilMs: number }>(
 
 /** How many users were due. */
 async function sweep<Horizon extends { readonly untilMs: number }>(deps: SweeperDeps<Horizon>): Promise<number> {
-  const horizon = deps.horizon(deps.nowMs());
+  const horizon = await deps.horizon(deps.nowMs());
   if (horizon === null) return 0;
   const users = await deps.findDue(horizon.untilMs, usersMax);
   if (users.length === 0) return 0;
@@ -57,7 +57,7 @@ async function sweep<Horizon extends { readonly untilMs: number }>(deps: Sweeper
 /** A deadline that is over, but later than the last packet: the broker may be gone without our knowing, or it just had nothing to say. */
 async function probeIfDue<Horizon extends { readonly untilMs: number }>(deps: SweeperDeps<Horizon>): Promise<boolean> {
   const nowMs = deps.nowMs();
-  if (deps.horizon(nowMs) === null || (await deps.findDue(nowMs, 1)).length === 0) return false;
+  if ((await deps.horizon(nowMs)) === null || (await deps.findDue(nowMs, 1)).length === 0) return false;
   deps.probe();
   return true;
 }

@@ -4,6 +4,9 @@ import { z } from 'zod';
 import { SessionId, UserId } from '../core/ids.ts';
 
 export const UserPath = z.object({ id: UserId });
+/** A question that is not understood is not answered with something else. */
+export const NoQuery = z.strictObject({});
+
 export const SessionPath = z.object({ id: UserId, sessionId: SessionId });
 
 export const limitMax = 1_000;

@@ -38,9 +38,7 @@ export type Connection = AsyncDisposable & {
   /** Asks the broker for a sign of life, which moves `heardAtMs`. */
   readonly probe: () => void;
   /** The last moment of which it is known that all the broker had for us then is settled; null while there is none (see Pending). */
-  readonly caughtUpMs: (nowMs: number) => number | null;
-  /** This process did not get to run: what came meanwhile is unread. */
-  readonly noteStall: (nowMs: number) => void;
+  readonly caughtUpAtMs: () => number | null;
   /** When the oldest message was received that is not acknowledged yet; null when there is none. */
   readonly oldestPendingMs: () => number | null;
   /** Waits for at least one message; an empty list means that the connection is over, or was told to stop. */
@@ -70,11 +68,14 @@ const disconnectTimeoutMs = 1_000;
 const keepAliveSeconds = 5;
 /** What we let the broker send ahead of our acknowledgements (MQTT 5); its own window may be smaller. */
 const receiveMaximum = 1_000;
+/** The broker discards what is larger (MQTT 5); nothing that means anything is larger than 4 KiB. */
+const packetBytesMax = 1024 * 1024;
 
 /** CONNACK: unacceptable protocol version (3.1.1), unsupported protocol version (5). */
 const versionRefusals = new Set([1, 132]);
 
 export async function connect(options: ConnectionOptions, signal: AbortSignal): Promise<Connection> {
+  signal.throwIfAborted();
   const client = mqtt.connect(options.url, clientOptions(options));
   const pending = new Pending(client, options.nowMs);
   const closing = new AbortController();
@@ -99,14 +100,17 @@ export async function connect(options: ConnectionOptions, signal: AbortSignal): 
       subscribe: () => subscribe(client, options.filters, closing.signal),
       closed: closing.signal,
       heardAtMs: () => heardAtMs,
-      probe: () => client.sendPing(),
-      caughtUpMs: (nowMs) => pending.caughtUpMs(nowMs),
-      noteStall: (nowMs) => pending.noteStall(nowMs),
+      probe: () => {
+        if (pending.wantsPing()) client.sendPing();
+      },
+      caughtUpAtMs: () => pending.caughtUpAtMs,
       oldestPendingMs: () => pending.oldestMs(),
       take: (messagesMax) => pending.take(messagesMax),
       acknowledge: (messages) => {
         pending.settle(messages);
-        if (!closing.signal.aborted) client.stream.write(pubacks(messages));
+        if (closing.signal.aborted) return;
+        client.stream.write(pubacks(messages));
+        if (pending.wantsPing()) client.sendPing();
       },
       stopTaking: () => pending.close(),
       drop,
@@ -130,7 +134,15 @@ function clientOptions(options: ConnectionOptions): IClientOptions {
     connectTimeout: connectTimeoutMs,
     reconnectPeriod: 0,
     resubscribe: false,
-    ...(protocolVersion === 5 ? { properties: { sessionExpiryInterval: sessionExpirySeconds, receiveMaximum } } : {}),
+    ...(protocolVersion === 5
+      ? {
+          properties: {
+            sessionExpiryInterval: sessionExpirySeconds,
+            receiveMaximum,
+            maximumPacketSize: packetBytesMax,
+          },
+        }
+      : {}),
   };
 }
 

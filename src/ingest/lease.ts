@@ -6,7 +6,11 @@ import { pause } from '../runtime/loop.ts';
 
 export type Lease = { readonly clientId: string; readonly token: number };
 
-export type LinkState = { readonly connectedSinceMs: number | null; readonly heardAtMs: number | null };
+export type LinkState = {
+  readonly connectedSinceMs: number | null;
+  readonly heardAtMs: number | null;
+  readonly caughtUpAtMs: number | null;
+};
 
 /** How long a process that dies or is stopped keeps the others from listening. */
 export const leaseMs = 4_000;

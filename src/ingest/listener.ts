@@ -35,9 +35,8 @@ export type ListenerState = 'starting' | 'standing-by' | 'connecting' | 'listeni
 /** Half of what the broker may send ahead: the other half is received while this one is committed. */
 const batchMessagesMax = 500;
 const standbyPollMs = 500;
-const unaskedMsMax = 1_000;
-/** For a process that never catches up: deadlines that are overdue by so much lapse all the same. */
-const behindMsMax = 30_000;
+/** For a process that falls behind for good: deadlines that are overdue by so much lapse all the same. */
+const behindMsMax = 60_000;
 /** After a connection that was of use. */
 const reconnectBackOff = { firstMs: 250, lastMs: 10_000 };
 const databaseBackOff = { firstMs: 50, lastMs: 1_000 };
@@ -51,7 +50,6 @@ export class Listener {
   #newSessionAtMs: number | null = null;
   /** When the subscriptions were granted; null while the link is not up. */
   #upSinceMs: number | null = null;
-  #askedAtMs = 0;
 
   constructor(deps: ListenerDeps) {
     this.#deps = deps;
@@ -59,30 +57,23 @@ export class Listener {
 
   /**
    * The holder's lease, and the moment up to which deadlines may lapse (I6); null while none may. Up to then the broker was heard, and
-   * everything that it had was read and committed: a birth that would save a session cannot be waiting. Asked several times a second.
+   * everything that it had was read and committed: a birth that would save a session cannot be waiting. 0 before the first such moment.
    */
   lapseHorizon(nowMs: number): { readonly lease: Lease; readonly untilMs: number } | null {
     const listening = this.#listening;
-    // A process that did not get to run has not read either.
-    if (nowMs - this.#askedAtMs > unaskedMsMax) listening?.connection.noteStall(nowMs);
-    this.#askedAtMs = nowMs;
     const upMs = this.#upMs(nowMs);
     if (listening === null || upMs <= this.#deps.graceMs) return null;
     const { connection, lease } = listening;
-    const read = [
-      nowMs,
-      connection.heardAtMs(),
-      connection.oldestPendingMs() ?? nowMs,
-      connection.caughtUpMs(nowMs) ?? 0,
-    ];
-    const untilMs = Math.min(...read);
-    return { lease, untilMs: upMs > behindMsMax ? Math.max(untilMs, nowMs - behindMsMax) : untilMs };
+    const caughtUpAtMs = connection.caughtUpAtMs();
+    // Before it has caught up once after a new link, nothing lapses; later on, nothing waits for ever.
+    if (caughtUpAtMs === null) return { lease, untilMs: 0 };
+    return { lease, untilMs: Math.min(nowMs, Math.max(caughtUpAtMs, nowMs - behindMsMax)) };
   }
 
   /** Up to when deadlines may lapse before a signal that finds them overdue (I6): the signal itself may have waited at the broker. */
   lapseUntilMs(receivedAtMs: number): number | null {
-    const caughtUpMs = this.#listening?.connection.caughtUpMs(receivedAtMs) ?? null;
-    return this.#upMs(receivedAtMs) > this.#deps.graceMs ? caughtUpMs : null;
+    const caughtUpAtMs = this.#listening?.connection.caughtUpAtMs() ?? null;
+    return this.#upMs(receivedAtMs) > this.#deps.graceMs ? caughtUpAtMs : null;
   }
 
   /** Asks the broker for a sign of life. */
@@ -147,6 +138,7 @@ export class Listener {
     const connection = await this.#connect(over);
     const stopTaking = () => connection.stopTaking();
     over.addEventListener('abort', stopTaking);
+    if (over.aborted) stopTaking();
     try {
       if (!connection.hasSession) this.#newSessionAtMs = connection.connectedAtMs;
       if (this.#newSessionAtMs !== null) await this.#deps.recordNewBrokerSession(lease, this.#newSessionAtMs);
@@ -214,7 +206,10 @@ export class Listener {
     const connection = this.#listening?.connection;
     const isUp = connection !== undefined && !connection.closed.aborted;
     const link = { connectedSinceMs: isUp ? this.#upSinceMs : null, heardAtMs: connection?.heardAtMs() ?? null };
-    return this.#deps.renewLease(lease, { ...link, leaseMs });
+    const untilMs = this.lapseHorizon(this.#deps.connection.nowMs())?.untilMs ?? 0;
+    // Those who share the work rest on what is told here, so that it should be as new as the next telling.
+    if (isUp) connection.probe();
+    return this.#deps.renewLease(lease, { ...link, caughtUpAtMs: untilMs === 0 ? null : untilMs, leaseMs });
   }
 
   async #persist<Result>(

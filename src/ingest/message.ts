@@ -27,12 +27,12 @@ type Publish = {
 };
 
 export function messageOf(packet: Publish, receivedAtMs: number): Message {
-  const payload = Buffer.from(packet.payload as Buffer);
-  const isTooLarge = payload.length > payloadBytesMax;
+  const whole = packet.payload as Buffer;
   return {
     topic: packet.topic,
-    payload: isTooLarge ? Uint8Array.from(payload.subarray(0, payloadBytesMax + 1)) : payload,
-    payloadBytes: payload.length,
+    // A copy: a slice would keep everything alive that came in the same read.
+    payload: Uint8Array.from(whole.subarray(0, payloadBytesMax + 1)),
+    payloadBytes: whole.length,
     isRetained: packet.retain,
     isDuplicate: packet.dup,
     packetId: packet.qos === 0 ? null : (packet.messageId ?? null),

@@ -1,6 +1,7 @@
 // The messages of one connection that were received and are not acknowledged yet, in arrival order, bounded in number and bytes; and whether
-// the broker has more for us than these. MQTT has no word for that, but a broker that holds messages back does so because its window is full:
-// where much less is in our hands than ever was, when the next acknowledgement goes out, or nothing for a while, there is nothing behind it.
+// the broker has more for us than these. MQTT has no word for that, but it has an order: what a broker can deliver when it reads our PINGREQ,
+// it has delivered before its PINGRESP. It holds messages back only when its window is full; so when fewer are in our hands at the PINGRESP
+// than ever were at once, nothing was held back, and everything that it had for us at the PINGREQ is here.
 
 import type { MqttClient } from 'mqtt';
 import { type Message, messageOf } from './message.ts';
@@ -8,10 +9,9 @@ import { type Message, messageOf } from './message.ts';
 /** For a broker whose window is large, or unlimited: from here on its packets wait in the socket. */
 const pendingMessagesMax = 4_000;
 const pendingBytesMax = 8 * 1024 * 1024;
-/** Fewer than any broker's window. */
-const fewMessages = 10;
-/** After our acknowledgement the next messages of a full window are here within this time. */
-const idleMsMin = 100;
+/** While messages come, it is asked so often whether they are all. */
+const pingEveryMs = 100;
+const pingsMax = 100;
 /** A link on which packets come is alive, though the answer to a ping may stand in line behind them. */
 const aliveEveryMs = 1_000;
 
@@ -28,16 +28,20 @@ export class Pending {
   /** The callback that lets MQTT.js go on reading, kept while there is no room. */
   #goOn: (() => void) | null = null;
   #mostAtOnce = 0;
-  #quietSinceMs: number;
-  #caughtUpAtMs: number | null = null;
+  #settledCount = 0;
+  /** The PINGREQs that are not answered yet: when they were sent, and how many messages had been settled then. */
+  readonly #pings: { readonly atMs: number; readonly settledCount: number }[] = [];
+  #pingedAtMs = 0;
   /** A moment at which all was in our hands, and how many of them are still to be settled. */
-  #mark: { readonly atMs: number; left: number } | null = null;
+  #mark: { readonly atMs: number; readonly left: number } | null = null;
+  #caughtUpAtMs: number | null = null;
   #aliveAtMs: number;
 
   constructor(client: MqttClient, nowMs: () => number) {
     this.#nowMs = nowMs;
-    this.#quietSinceMs = nowMs();
     this.#aliveAtMs = nowMs();
+    client.on('packetsend', ({ cmd }) => cmd === 'pingreq' && this.#pingSent());
+    client.on('packetreceive', ({ cmd }) => cmd === 'pingresp' && this.#pingAnswered());
     client.handleMessage = (packet, callback) => {
       const receivedAtMs = nowMs();
       if (receivedAtMs - this.#aliveAtMs > aliveEveryMs) {
@@ -49,8 +53,13 @@ export class Pending {
   }
 
   #add(message: Message, goOn: () => void): void {
+    if (this.#isClosed) {
+      // Nobody will take it: unacknowledged, it comes again on the next connection.
+      goOn();
+      return;
+    }
     this.#waiting.push(message);
-    this.#bytes += message.payload.length;
+    this.#bytes += bytesOf(message);
     this.#wake?.();
     if (this.#hasRoom()) goOn();
     else this.#goOn = goOn;
@@ -70,32 +79,43 @@ export class Pending {
   }
 
   settle(messages: readonly Message[]): void {
+    this.#mostAtOnce = Math.max(this.#mostAtOnce, this.#count());
+    this.#settledCount += messages.length;
+    this.#taken = [];
+    for (const message of messages) this.#bytes -= bytesOf(message);
+    if (this.#mark !== null) this.#reach({ ...this.#mark, left: this.#mark.left - messages.length });
+    if (this.#hasRoom()) this.#release();
+  }
+
+  /** Whether it is time to ask, behind the acknowledgements that were just written, whether there is more. */
+  wantsPing(): boolean {
+    return this.#nowMs() - this.#pingedAtMs >= pingEveryMs && this.#pings.length < pingsMax;
+  }
+
+  #pingSent(): void {
+    this.#pingedAtMs = this.#nowMs();
+    this.#pings.push({ atMs: this.#pingedAtMs, settledCount: this.#settledCount });
+  }
+
+  #pingAnswered(): void {
+    const ping = this.#pings.shift();
+    if (ping === undefined) return;
     const count = this.#count();
     this.#mostAtOnce = Math.max(this.#mostAtOnce, count);
-    this.#quietSinceMs = this.#nowMs();
-    this.#taken = [];
-    if (this.#mark !== null) this.#mark.left -= messages.length;
-    else if (count < Math.max(fewMessages, this.#mostAtOnce / 2)) {
-      this.#mark = { atMs: this.#quietSinceMs, left: this.#waiting.length };
-    }
-    if (this.#mark !== null && this.#mark.left <= 0) {
-      this.#caughtUpAtMs = this.#mark.atMs;
-      this.#mark = null;
-    }
-    for (const { payload } of messages) this.#bytes -= payload.length;
-    if (this.#goOn === null || !this.#hasRoom()) return;
-    const goOn = this.#goOn;
-    this.#goOn = null;
-    goOn();
+    // What was acknowledged meanwhile made room in the window, and may have been filled again behind the PINGRESP.
+    const filled = count + this.#settledCount - ping.settledCount;
+    const isAll = filled === 0 || filled < this.#mostAtOnce;
+    if (isAll && this.#mark === null) this.#reach({ atMs: ping.atMs, left: count });
   }
 
-  caughtUpMs(nowMs: number): number | null {
-    if (this.#count() === 0 && nowMs - this.#quietSinceMs >= idleMsMin) this.#caughtUpAtMs = nowMs;
+  #reach(mark: { readonly atMs: number; readonly left: number }): void {
+    this.#mark = mark.left > 0 ? mark : null;
+    if (this.#mark === null) this.#caughtUpAtMs = mark.atMs;
+  }
+
+  /** The last moment of which it is known that all the broker had for us then is settled; null while there is none. */
+  get caughtUpAtMs(): number | null {
     return this.#caughtUpAtMs;
-  }
-
-  noteStall(nowMs: number): void {
-    this.#quietSinceMs = nowMs;
   }
 
   oldestMs(): number | null {
@@ -106,6 +126,14 @@ export class Pending {
     this.#isClosed = true;
     this.#waiting = [];
     this.#wake?.();
+    this.#release();
+  }
+
+  /** Lets MQTT.js go on reading. */
+  #release(): void {
+    const goOn = this.#goOn;
+    this.#goOn = null;
+    goOn?.();
   }
 
   #count(): number {
@@ -115,4 +143,9 @@ export class Pending {
   #hasRoom(): boolean {
     return this.#count() < pendingMessagesMax && this.#bytes < pendingBytesMax;
   }
+}
+
+/** What a message keeps in memory: topics can be long. */
+function bytesOf({ topic, payload }: Message): number {
+  return topic.length + payload.length;
 }

@@ -3,28 +3,30 @@
 import pg from 'pg';
 
 const connectTimeoutMs = 5_000;
-/** Longer than any statement of ours takes on a healthy database; a stalled one is reported instead of waited for. */
-const statementTimeoutMs = 15_000;
 const idleInTransactionTimeoutMs = 5_000;
 
 // Every statement on the hot path finds its rows by index. A plan is kept from the time when the tables were empty, and would scan and hash
 // them whole until statistics are gathered; so those ways are closed from the start.
-const planner = ['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'jit']
-  .map((way) => `-c ${way}=off`)
-  .join(' ');
+const closedWays = ['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin', 'enable_material', 'jit'];
+/** The parsers below read times in the ISO style. */
+const sessionOptions = [...closedWays.map((way) => `-c ${way}=off`), '-c datestyle=ISO'].join(' ');
 
 export function openPool(
   url: string,
-  options: { readonly connectionsMax: number; readonly onError: (error: Error) => void },
+  options: {
+    readonly connectionsMax: number;
+    readonly statementMsMax: number;
+    readonly onError: (error: Error) => void;
+  },
 ): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max: options.connectionsMax,
     connectionTimeoutMillis: connectTimeoutMs,
-    query_timeout: statementTimeoutMs + 1_000,
-    statement_timeout: statementTimeoutMs,
+    query_timeout: options.statementMsMax + 1_000,
+    statement_timeout: options.statementMsMax,
     idle_in_transaction_session_timeout: idleInTransactionTimeoutMs,
-    options: planner,
+    options: sessionOptions,
     keepAlive: true,
     application_name: 'willow',
     types: { getTypeParser },
@@ -44,7 +46,7 @@ function getTypeParser(oid: number, format?: 'text' | 'binary'): unknown {
   return (format !== 'binary' && parsers[oid]) || pg.types.getTypeParser(oid, format);
 }
 
-/** The data cannot be stored (SQLSTATE classes 22 and 23): trying again does not help. */
+/** The data cannot be stored (SQLSTATE classes 22, 23 and 54): trying again does not help. */
 export class DataRefusedError extends Error {
   override readonly name = 'DataRefusedError';
 }
@@ -86,7 +88,7 @@ function meaningOf(error: unknown): unknown {
   const code = error.code ?? '';
   if (code === '40001' || code === '40P01')
     return new ConflictError('a user changed since it was read', { cause: error });
-  if (/^2[23]/.test(code)) return new DataRefusedError('the database refuses the data', { cause: error });
+  if (/^(?:2[23]|54)/.test(code)) return new DataRefusedError('the database refuses the data', { cause: error });
   if (awayCodes.test(code)) return new DatabaseAwayError('the database cannot work now', { cause: error });
   return error;
 }

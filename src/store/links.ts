@@ -3,7 +3,7 @@
 
 import type pg from 'pg';
 import type { LinkView } from '../core/presence.ts';
-import { ask } from './database.ts';
+import { ask, FencedError } from './database.ts';
 
 export type Lease = { readonly clientId: string; readonly token: number };
 
@@ -33,14 +33,19 @@ export async function acquireLease(
 export async function renewLease(
   pool: pg.Pool,
   lease: Lease,
-  link: { readonly leaseMs: number; readonly connectedSinceMs: number | null; readonly heardAtMs: number | null },
+  link: {
+    readonly leaseMs: number;
+    readonly connectedSinceMs: number | null;
+    readonly heardAtMs: number | null;
+    readonly caughtUpAtMs: number | null;
+  },
 ): Promise<boolean> {
   const { rowCount } = await ask(pool, {
     name: 'renew-lease',
     text: `update links set lease_until = clock_timestamp() + $3 * interval '1 ms', connected_since = to_timestamp($4::float8 / 1000),
-        heard_at = greatest(heard_at, to_timestamp($5::float8 / 1000))
+        heard_at = greatest(heard_at, to_timestamp($5::float8 / 1000)), caught_up_at = to_timestamp($6::float8 / 1000)
       where client_id = $1 and token = $2 and lease_until > clock_timestamp()`,
-    values: [lease.clientId, lease.token, link.leaseMs, link.connectedSinceMs, link.heardAtMs],
+    values: [lease.clientId, lease.token, link.leaseMs, link.connectedSinceMs, link.heardAtMs, link.caughtUpAtMs],
   });
   return rowCount === 1;
 }
@@ -58,13 +63,15 @@ export async function releaseLease(pool: pg.Pool, lease: Lease): Promise<void> {
  * packet ids. Unless nothing was ever heard, wills may have been lost.
  */
 export async function recordNewBrokerSession(pool: pg.Pool, lease: Lease, atMs: number): Promise<void> {
-  await ask(pool, {
+  const { rowCount } = await ask(pool, {
     text: `with gap as (
-       update links set gap_at = case when heard_at is null then null else to_timestamp($3::float8 / 1000) end
-       where client_id = $1 and token = $2 returning client_id)
-     delete from receipts where client_id in (select client_id from gap)`,
+       update links set gap_at = case when heard_at is null then null else greatest(gap_at, to_timestamp($3::float8 / 1000)) end
+       where client_id = $1 and token = $2 returning client_id),
+     gone as (delete from receipts where client_id in (select client_id from gap))
+     select from gap`,
     values: [lease.clientId, lease.token, atMs],
   });
+  if (rowCount === 0) throw new FencedError('the ingest lease is held by another process');
 }
 
 export type LinkScope = { readonly clientId: string; readonly sharedGroup: string | null };
@@ -74,8 +81,25 @@ export function linkScopeSql(n: number): string {
   return `(l.client_id = $${n} or l.shared_group = $${n + 1})`;
 }
 
-export const linkViewColumns = `coalesce(bool_or(l.connected_since is not null and l.lease_until > clock_timestamp()), false) as is_up,
+/** A member of a group that went away has a session at the broker for so long, with messages that nobody reads. */
+const memberLeavesMs = 65_000;
+const isThere = `l.lease_until > clock_timestamp() - ${memberLeavesMs} * interval '1 ms'`;
+const isUp = 'l.connected_since is not null and l.lease_until > clock_timestamp()';
+
+/** Up: all links of the scope are. */
+export const linkViewColumns = `coalesce(bool_and(${isUp}) filter (where ${isThere}), false) as is_up,
   max(l.heard_at) as heard_at, max(l.gap_at) as gap_at`;
+
+/** The moment up to which the other members of the group have settled all that the broker had for them; null where there are none. */
+export async function othersCaughtUpAtMs(pool: pg.Pool, scope: LinkScope): Promise<number | null> {
+  const { rows } = await ask<{ caught_up_at: number | null }>(pool, {
+    name: 'others-caught-up',
+    text: `select min(case when ${isUp} then coalesce(l.caught_up_at, 'epoch') else 'epoch' end) as caught_up_at
+      from links l where l.shared_group = $2 and l.client_id <> $1 and ${isThere}`,
+    values: [scope.clientId, scope.sharedGroup],
+  });
+  return rows[0]?.caught_up_at ?? null;
+}
 
 export type LinkViewRow = { readonly is_up: boolean; readonly heard_at: number | null; readonly gap_at: number | null };
 

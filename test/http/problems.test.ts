@@ -130,6 +130,7 @@ test.each(Object.entries(noHttp))(
   },
 );
 
+// The server looks every five seconds.
 test('a request that stops arriving, or never begins, is answered and its connection closed', async () => {
   await using served = await serve();
   const { server } = served.app;
@@ -137,7 +138,7 @@ test('a request that stops arriving, or never begins, is answered and its connec
   server.headersTimeout = 100;
   const answers = await Promise.all([served.raw(''), served.raw('GET / HTTP/1.1\r\nHost: local')]);
   for (const answer of answers) expectProblem(answer, 408, 'request-timeout');
-});
+}, 60_000);
 
 test('every wait on a connection has an end', async () => {
   await using served = await serve();

@@ -76,6 +76,7 @@ CREATE TABLE "links" (
     "lease_until" TIMESTAMPTZ(3) NOT NULL,
     "connected_since" TIMESTAMPTZ(3),
     "heard_at" TIMESTAMPTZ(3),
+    "caught_up_at" TIMESTAMPTZ(3),
     "gap_at" TIMESTAMPTZ(3),
 
     CONSTRAINT "links_pkey" PRIMARY KEY ("client_id")

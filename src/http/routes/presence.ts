@@ -3,7 +3,7 @@
 import type { UserId } from '../../core/ids.ts';
 import type { Presence as PresenceOfUser } from '../../core/presence.ts';
 import type { HttpServer } from '../instance.ts';
-import { UserPath } from '../parameters.ts';
+import { NoQuery, UserPath } from '../parameters.ts';
 import { presenceBody } from '../render.ts';
 
 export type PresencePort = (userId: UserId) => Promise<PresenceOfUser>;
@@ -11,7 +11,7 @@ export type PresencePort = (userId: UserId) => Promise<PresenceOfUser>;
 export function presenceRoutes(app: HttpServer, presence: PresencePort): void {
   app.get(
     '/users/:id/presence',
-    { config: { scope: 'presence:read' }, schema: { params: UserPath } },
+    { config: { scope: 'presence:read' }, schema: { params: UserPath, querystring: NoQuery } },
     // A promise of the text, not an async function: on this route a promise more is felt.
     (request, reply) => {
       reply.header('content-type', 'application/json; charset=utf-8');

@@ -1,0 +1,207 @@
+// The half of the composition that listens: the broker's messages, the deadlines and the quarantine, plugged into the database.
+
+import { randomUUID } from 'node:crypto';
+import type pg from 'pg';
+import type { Wire } from './core/signal.ts';
+import { type LapseEntry, runSweeper } from './deadlines/sweeper.ts';
+import { ingest, type Settled, type SignalEntry } from './ingest/ingest.ts';
+import { Listener, type Listening } from './ingest/listener.ts';
+import type { Message } from './ingest/message.ts';
+import type { Metrics } from './metrics.ts';
+import type { Health } from './runtime/health.ts';
+import { InvariantError } from './runtime/invariant.ts';
+import type { Logger } from './runtime/logger.ts';
+import { loop } from './runtime/loop.ts';
+import type { Settings } from './settings.ts';
+import { type Committed, commit, type Decide, type Entry } from './store/commit.ts';
+import { DataRefusedError, FencedError } from './store/database.ts';
+import { findDueUsers } from './store/deadlines.ts';
+import {
+  acquireLease,
+  type LinkScope,
+  othersCaughtUpAtMs,
+  recordNewBrokerSession,
+  releaseLease,
+  renewLease,
+} from './store/links.ts';
+import { addToQuarantine, trimQuarantine } from './store/quarantine.ts';
+import type { Fence } from './store/write.ts';
+
+/** The servers are there: started by somebody else, or embedded and started before. */
+export type AppSettings = Settings & { readonly MQTT_URL: string; readonly DATABASE_URL: string };
+
+/** Everything that the parts share. */
+export type Base = {
+  readonly settings: AppSettings;
+  readonly pool: pg.Pool;
+  readonly scope: LinkScope;
+  readonly logger: Logger;
+  readonly nowMs: () => number;
+  readonly health: Health;
+  readonly metrics: Metrics;
+  readonly decide: Decide;
+};
+
+/** A loop that has not succeeded for so long is not working. */
+const loopSilenceMsMax = 15_000;
+const loggedLoginsMax = 5;
+const trimEveryMs = 1_000;
+const trimBackOff = { firstMs: 1_000, lastMs: 30_000 };
+/** How long the broker keeps what it queued for us: longer than a weekend. */
+const sessionExpirySeconds = 7 * 86_400;
+/** In a group the others take over what a member leaves. */
+const sharedSessionExpirySeconds = 60;
+
+export function countEvents({ metrics }: Base, { events }: Committed): void {
+  for (const { type } of events) metrics.events.inc({ type });
+}
+
+async function timedCommit(base: Base, entries: readonly Entry[], fence: Fence): Promise<Committed> {
+  const stopTimer = base.metrics.commit.startTimer();
+  const committed = await commit(base.pool, entries, base.decide, fence);
+  stopTimer();
+  countEvents(base, committed);
+  return committed;
+}
+
+export function createListener(base: Base): Listener {
+  const { settings, pool, scope, logger, nowMs } = base;
+  const wire: Wire = {
+    topics: { login: settings.LOGIN_TOPIC, logout: settings.LOGOUT_TOPIC },
+    pointers: {
+      userId: settings.PAYLOAD_USER_ID,
+      sessionId: settings.PAYLOAD_SESSION_ID,
+      epoch: settings.PAYLOAD_EPOCH,
+    },
+  };
+  const prefix = scope.sharedGroup === null ? '' : `$share/${scope.sharedGroup}/`;
+  const holder = randomUUID();
+  const listener = new Listener({
+    acquireLease: (leaseMs) => acquireLease(pool, { ...scope, holder, leaseMs }),
+    renewLease: (lease, link) => renewLease(pool, lease, link),
+    releaseLease: (lease) => releaseLease(pool, lease),
+    recordNewBrokerSession: (lease, atMs) => recordNewBrokerSession(pool, lease, atMs),
+    settle: (batch, listening) =>
+      settle(base, wire, batch, listening, (receivedAtMs) => listener.lapseUntilMs(receivedAtMs)),
+    isFinal: (error) => error instanceof FencedError || isRefused(error),
+    connection: {
+      url: settings.MQTT_URL,
+      clientId: settings.MQTT_CLIENT_ID,
+      username: settings.MQTT_USERNAME,
+      password: settings.MQTT_PASSWORD,
+      filters: [`${prefix}${settings.LOGIN_TOPIC}/#`, `${prefix}${settings.LOGOUT_TOPIC}/#`],
+      sessionExpirySeconds: scope.sharedGroup === null ? sessionExpirySeconds : sharedSessionExpirySeconds,
+      nowMs,
+    },
+    graceMs: settings.GRACE_MS,
+    logger,
+  });
+  return listener;
+}
+
+async function settle(
+  base: Base,
+  wire: Wire,
+  batch: readonly Message[],
+  { lease, connection, persist }: Listening,
+  lapseUntilMs: (receivedAtMs: number) => number | null,
+): Promise<void> {
+  const entryOf = (entry: SignalEntry): Entry => ({ ...entry, lapseUntilMs: lapseUntilMs(entry.nowMs) });
+  const settled = await ingest(batch, {
+    wire,
+    commit: async (entries) => {
+      const fence = { ...lease, heardAtMs: connection.heardAtMs() };
+      return (await timedCommit(base, entries.map(entryOf), fence)).outcomes;
+    },
+    quarantine: (entries) =>
+      addToQuarantine(
+        base.pool,
+        entries.map(({ message, reason, detail }) => ({ ...message, reason, detail })),
+      ),
+    isRefusedForItsData: isRefused,
+    persist,
+    acknowledge: connection.acknowledge,
+  });
+  const settleMs = base.nowMs() - (batch[0]?.receivedAtMs ?? base.nowMs());
+  base.metrics.settled(settled, settleMs);
+  logBatch(base.logger, settled, settleMs);
+}
+
+function logBatch(logger: Logger, settled: readonly Settled[], settleMs: number): void {
+  const quarantined = settled.filter(({ kind }) => kind === 'quarantined').length;
+  // A device whose clock went back is locked out until its session is deleted: somebody should know which.
+  const stale = settled.flatMap((one) => (one.kind === 'login' && one.outcome === 'stale' ? [one.signal] : []));
+  const staleLogins = stale
+    .slice(0, loggedLoginsMax)
+    .map(({ userId, sessionId, epoch }) => ({ userId, sessionId, epoch }));
+  const level = stale.length > 0 || quarantined > 0 ? 'warn' : 'debug';
+  const staleFields = stale.length > 0 ? { stale: stale.length, staleLogins } : {};
+  logger[level]({ event: 'batch.settled', messages: settled.length, quarantined, ...staleFields, settleMs });
+}
+
+export async function runIngest(base: Base, listener: Listener, signal: AbortSignal): Promise<void> {
+  const { pool, logger, health, settings, metrics } = base;
+  health.add('link', () => ({
+    ok: listener.state === 'listening' || listener.state === 'standing-by',
+    state: listener.state,
+  }));
+  const trim = async (): Promise<number> => {
+    metrics.trimmed.inc(await trimQuarantine(pool, settings.QUARANTINE_ROWS_MAX));
+    return trimEveryMs;
+  };
+  await Promise.all([
+    listener.run(signal, health.watchLoop('listener', loopSilenceMsMax)),
+    runSweeper(sweeperDeps(base, listener), signal, health.watchLoop('deadlines', loopSilenceMsMax)),
+    loop(trim, {
+      name: 'quarantine',
+      signal,
+      logger,
+      backOff: trimBackOff,
+      onSuccess: health.watchLoop('quarantine', 60_000),
+    }),
+  ]);
+}
+
+type Horizon = { readonly lease: Omit<Fence, 'heardAtMs'>; readonly untilMs: number };
+
+function sweeperDeps(base: Base, listener: Listener) {
+  const { pool, scope, logger } = base;
+  return {
+    nowMs: base.nowMs,
+    horizon: async (nowMs: number): Promise<Horizon | null> => {
+      const own = listener.lapseHorizon(nowMs);
+      if (own === null || scope.sharedGroup === null) return own;
+      // The birth that would save a session may have gone to another member.
+      const othersMs = await othersCaughtUpAtMs(pool, scope);
+      return othersMs === null ? own : { ...own, untilMs: Math.min(own.untilMs, othersMs) };
+    },
+    probe: () => listener.probe(),
+    findDue: (untilMs: number, usersMax: number) => findDueUsers(pool, untilMs, usersMax),
+    commit: (entries: readonly LapseEntry[], { lease }: Horizon) =>
+      commitLapses(base, entries, { ...lease, heardAtMs: null }),
+    logger,
+  };
+}
+
+/** One user that cannot be decided or stored does not keep the others from their ends. */
+async function commitLapses(base: Base, entries: readonly LapseEntry[], fence: Fence): Promise<void> {
+  try {
+    const lapses = entries.map((entry) => ({ ...entry, receipt: null, mayBeCommitted: false }));
+    await timedCommit(base, lapses, fence);
+  } catch (error) {
+    if (!isRefused(error)) throw error;
+    const [culprit] = entries;
+    if (entries.length === 1) {
+      base.logger.error({ event: 'deadline.refused', userId: culprit?.signal.userId, err: error });
+      return;
+    }
+    const middle = Math.ceil(entries.length / 2);
+    await commitLapses(base, entries.slice(0, middle), fence);
+    await commitLapses(base, entries.slice(middle), fence);
+  }
+}
+
+/** Trying again does not help: the data cannot be stored, or deciding on it met a defect of ours. */
+function isRefused(error: unknown): boolean {
+  return error instanceof DataRefusedError || error instanceof InvariantError;
+}
