@@ -4,8 +4,11 @@ import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import type { Wire } from './core/signal.ts';
 import { type LapseEntry, runSweeper } from './deadlines/sweeper.ts';
+import { runHeir } from './ingest/heir.ts';
 import { ingest, type Settled, type SignalEntry } from './ingest/ingest.ts';
-import { Listener, type Listening } from './ingest/listener.ts';
+import type { Lease } from './ingest/lease.ts';
+import type { LinkDeps, Listening } from './ingest/link.ts';
+import { Listener } from './ingest/listener.ts';
 import type { Message } from './ingest/message.ts';
 import type { Metrics } from './metrics.ts';
 import type { Health } from './runtime/health.ts';
@@ -18,9 +21,11 @@ import { DataRefusedError, FencedError } from './store/database.ts';
 import { findDueUsers } from './store/deadlines.ts';
 import {
   acquireLease,
+  inheritLease,
   type LinkScope,
   othersCaughtUpAtMs,
   recordNewBrokerSession,
+  recordWoundUp,
   releaseLease,
   renewLease,
 } from './store/links.ts';
@@ -49,8 +54,6 @@ const trimEveryMs = 1_000;
 const trimBackOff = { firstMs: 1_000, lastMs: 30_000 };
 /** How long the broker keeps what it queued for us: longer than a weekend. */
 const sessionExpirySeconds = 7 * 86_400;
-/** In a group the others take over what a member leaves. */
-const sharedSessionExpirySeconds = 60;
 
 export function countEvents({ metrics }: Base, { events }: Committed): void {
   for (const { type } of events) metrics.events.inc({ type });
@@ -66,6 +69,22 @@ async function timedCommit(base: Base, entries: readonly Entry[], fence: Fence):
 
 export function createListener(base: Base): Listener {
   const { settings, pool, scope, logger, nowMs } = base;
+  const holder = randomUUID();
+  const listener: Listener = new Listener({
+    acquireLease: (leaseMs) => acquireLease(pool, { ...scope, holder, leaseMs }),
+    link: linkOf(base, settings.MQTT_CLIENT_ID, (receivedAtMs) => listener.lapseUntilMs(receivedAtMs)),
+    graceMs: settings.GRACE_MS,
+    nowMs,
+    logger,
+  });
+  return listener;
+}
+
+/** Up to when deadlines may lapse before a signal that was received then and finds them overdue; null for none. */
+type LapseUntil = (receivedAtMs: number) => number | null;
+
+function linkOf(base: Base, clientId: string, lapseUntilMs: LapseUntil): LinkDeps {
+  const { settings, pool, scope, logger, nowMs } = base;
   const wire: Wire = {
     topics: { login: settings.LOGIN_TOPIC, logout: settings.LOGOUT_TOPIC },
     pointers: {
@@ -75,28 +94,23 @@ export function createListener(base: Base): Listener {
     },
   };
   const prefix = scope.sharedGroup === null ? '' : `$share/${scope.sharedGroup}/`;
-  const holder = randomUUID();
-  const listener = new Listener({
-    acquireLease: (leaseMs) => acquireLease(pool, { ...scope, holder, leaseMs }),
+  return {
     renewLease: (lease, link) => renewLease(pool, lease, link),
-    releaseLease: (lease) => releaseLease(pool, lease),
+    releaseLease: (lease, isInDoubt) => releaseLease(pool, lease, isInDoubt),
     recordNewBrokerSession: (lease, atMs) => recordNewBrokerSession(pool, lease, atMs),
-    settle: (batch, listening) =>
-      settle(base, wire, batch, listening, (receivedAtMs) => listener.lapseUntilMs(receivedAtMs)),
+    settle: (batch, listening) => settle(base, wire, batch, listening, lapseUntilMs),
     isFinal: (error) => error instanceof FencedError || isRefused(error),
     connection: {
       url: settings.MQTT_URL,
-      clientId: settings.MQTT_CLIENT_ID,
+      clientId,
       username: settings.MQTT_USERNAME,
       password: settings.MQTT_PASSWORD,
       filters: [`${prefix}${settings.LOGIN_TOPIC}/#`, `${prefix}${settings.LOGOUT_TOPIC}/#`],
-      sessionExpirySeconds: scope.sharedGroup === null ? sessionExpirySeconds : sharedSessionExpirySeconds,
+      sessionExpirySeconds,
       nowMs,
     },
-    graceMs: settings.GRACE_MS,
     logger,
-  });
-  return listener;
+  };
 }
 
 async function settle(
@@ -104,9 +118,14 @@ async function settle(
   wire: Wire,
   batch: readonly Message[],
   { lease, connection, persist }: Listening,
-  lapseUntilMs: (receivedAtMs: number) => number | null,
+  lapseUntilMs: LapseUntil,
 ): Promise<void> {
-  const entryOf = (entry: SignalEntry): Entry => ({ ...entry, lapseUntilMs: lapseUntilMs(entry.nowMs) });
+  // The birth that would save a session may wait with another member.
+  const othersMs = await persist(() => othersCaughtUpAtMs(base.pool, base.scope));
+  const entryOf = (entry: SignalEntry): Entry => {
+    const ownMs = lapseUntilMs(entry.nowMs);
+    return { ...entry, lapseUntilMs: ownMs === null || othersMs === null ? ownMs : Math.min(ownMs, othersMs) };
+  };
   const settled = await ingest(batch, {
     wire,
     commit: async (entries) => {
@@ -145,6 +164,11 @@ export async function runIngest(base: Base, listener: Listener, signal: AbortSig
     ok: listener.state === 'listening' || listener.state === 'standing-by',
     state: listener.state,
   }));
+  health.add('settling', () => {
+    const oldestMs = listener.oldestPendingMs();
+    const pendingMs = oldestMs === null ? 0 : base.nowMs() - oldestMs;
+    return { ok: pendingMs <= loopSilenceMsMax, pendingMs };
+  });
   const trim = async (): Promise<number> => {
     metrics.trimmed.inc(await trimQuarantine(pool, settings.QUARANTINE_ROWS_MAX));
     return trimEveryMs;
@@ -159,7 +183,22 @@ export async function runIngest(base: Base, listener: Listener, signal: AbortSig
       backOff: trimBackOff,
       onSuccess: health.watchLoop('quarantine', 60_000),
     }),
+    base.scope.sharedGroup === null ? null : runHeir(heirDeps(base, listener), signal),
   ]);
+}
+
+function heirDeps(base: Base, listener: Listener) {
+  const { pool, scope, nowMs, logger } = base;
+  const holder = randomUUID();
+  return {
+    isListening: () => listener.state === 'listening',
+    inheritLease: (leaseMs: number) => inheritLease(pool, scope, { holder, leaseMs }),
+    // While a member is gone no deadline lapses.
+    linkOf: (clientId: string) => linkOf(base, clientId, () => null),
+    recordWoundUp: (lease: Lease) => recordWoundUp(pool, lease, scope),
+    nowMs,
+    logger,
+  };
 }
 
 type Horizon = { readonly lease: Omit<Fence, 'heardAtMs'>; readonly untilMs: number };
@@ -170,8 +209,7 @@ function sweeperDeps(base: Base, listener: Listener) {
     nowMs: base.nowMs,
     horizon: async (nowMs: number): Promise<Horizon | null> => {
       const own = listener.lapseHorizon(nowMs);
-      if (own === null || scope.sharedGroup === null) return own;
-      // The birth that would save a session may have gone to another member.
+      if (own === null) return own;
       const othersMs = await othersCaughtUpAtMs(pool, scope);
       return othersMs === null ? own : { ...own, untilMs: Math.min(own.untilMs, othersMs) };
     },

@@ -3,7 +3,7 @@
 
 import { Draft } from './draft.ts';
 import { defaultSessionId, type Epoch, type SessionId } from './ids.ts';
-import type { EndedSession, Event, LiveSession, OnlineSession, Session, UserState } from './session.ts';
+import type { EndedSession, EndReason, Event, LiveSession, OnlineSession, Session, UserState } from './session.ts';
 import { isLive } from './session.ts';
 import type { Leave, Login, Signal } from './signal.ts';
 
@@ -103,6 +103,8 @@ function start(draft: Draft, session: OnlineSession): void {
   draft.end(oldest, 'replaced', oldest.epoch);
 }
 
+const silentReasons: ReadonlySet<EndReason> = new Set(['kicked', 'expired', 'replaced']);
+
 /**
  * I11: a login takes over the connection before it, whose will may still be owed: that of an online session, or of one that was ended
  * without a word from its client. The will of a lost session has been heard.
@@ -113,14 +115,14 @@ function owedAfter(
   rules: Rules,
 ): Pick<OnlineSession, 'takeoverAtMs' | 'owedWills'> {
   const isOnline = session?.status === 'online';
-  const isSilentEnd = session?.status === 'ended' && (session.reason === 'kicked' || session.reason === 'expired');
+  const isSilentEnd = session?.status === 'ended' && silentReasons.has(session.reason);
   if (!isOnline && !isSilentEnd) return { takeoverAtMs: null, owedWills: 0 };
   const stillOwed = isOnline && isWithin(session.takeoverAtMs, rules.takeoverWindowMs, nowMs) ? session.owedWills : 0;
   return { takeoverAtMs: nowMs, owedWills: Math.min(stillOwed + 1, owedWillsMax) };
 }
 
 function nextEpoch(session: Session | undefined): Epoch {
-  return ((session?.epoch ?? session?.forgottenEpoch ?? 0) + 1) as Epoch;
+  return (Math.max(session?.epoch ?? 0, session?.forgottenEpoch ?? 0) + 1) as Epoch;
 }
 
 function isPast(mark: Epoch | null, epoch: Epoch): boolean {

@@ -28,17 +28,26 @@ export function badInput(errors: readonly InputError[]): Problem {
 const places = { params: 'path', querystring: 'query', headers: 'header', body: 'body' } as const;
 
 type ValidationError = {
-  readonly validation: readonly { readonly instancePath: string; readonly message?: string | undefined }[];
+  readonly validation: readonly {
+    readonly instancePath: string;
+    readonly message?: string | undefined;
+    readonly params?: { readonly keys?: unknown };
+  }[];
   readonly validationContext?: string;
 };
 
 function inputErrorsOf({ validation, validationContext }: ValidationError): InputError[] {
   const place = places[validationContext as keyof typeof places];
-  return validation.map(({ instancePath, message }) => ({
-    in: place,
-    name: instancePath.slice(1),
-    detail: message ?? 'is not valid',
-  }));
+  return validation.flatMap(({ instancePath, message, params }) => {
+    const name = instancePath.slice(1);
+    if (!Array.isArray(params?.keys)) return [{ in: place, name, detail: message ?? 'is not valid' }];
+    // Zod tells unknown names at the object that has them.
+    return params.keys.map((key) => ({
+      in: place,
+      name: [name, String(key)].filter(Boolean).join('/'),
+      detail: 'is not known',
+    }));
+  });
 }
 
 /** Only the framework's own errors are taken at their word: a status on any other error is none of the caller's. */

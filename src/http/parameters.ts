@@ -22,4 +22,4 @@ const Limit = z
   .default(limitDefault)
   .meta({ type: 'integer', minimum: 1, maximum: limitMax, default: limitDefault });
 
-export const PageQuery = z.object({ limit: Limit, cursor: z.string('must be given once').optional() });
+export const PageQuery = z.strictObject({ limit: Limit, cursor: z.string('must be given once').optional() });

@@ -31,6 +31,8 @@ export type Connection = AsyncDisposable & {
   readonly protocolVersion: ProtocolVersion;
   /** Messages may come before it is done: a broker delivers what it queued first, however long that takes. */
   readonly subscribe: () => Promise<void>;
+  /** From here on the broker queues nothing more for our session; what it has, it still delivers. */
+  readonly unsubscribe: () => Promise<void>;
   /** Aborts when the connection is over, for whatever reason. */
   readonly closed: AbortSignal;
   /** The last packet from the broker. */
@@ -47,6 +49,8 @@ export type Connection = AsyncDisposable & {
   readonly acknowledge: (messages: readonly Message[]) => void;
   /** From here on `take` gives nothing; what was taken can still be acknowledged. */
   readonly stopTaking: () => void;
+  /** Ends it, and the broker's session with it (MQTT 5; by 3.1.1 an empty session stays until the broker discards it). */
+  readonly endSession: () => Promise<void>;
   /** Ends it without a DISCONNECT: the broker keeps what was not acknowledged and delivers it again. */
   readonly drop: (why: string) => void;
 };
@@ -98,6 +102,7 @@ export async function connect(options: ConnectionOptions, signal: AbortSignal): 
       connectedAtMs: options.nowMs(),
       protocolVersion: options.protocolVersion,
       subscribe: () => subscribe(client, options.filters, closing.signal),
+      unsubscribe: () => unsubscribe(client, options.filters, closing.signal),
       closed: closing.signal,
       heardAtMs: () => heardAtMs,
       probe: () => {
@@ -113,6 +118,10 @@ export async function connect(options: ConnectionOptions, signal: AbortSignal): 
         if (pending.wantsPing()) client.sendPing();
       },
       stopTaking: () => pending.close(),
+      endSession: () => {
+        const isNewer = options.protocolVersion === 5;
+        return disconnect(client, closing, isNewer ? { properties: { sessionExpiryInterval: 0 } } : {});
+      },
       drop,
       [Symbol.asyncDispose]: () => disconnect(client, closing),
     };
@@ -169,29 +178,52 @@ async function connack(client: MqttClient, closed: AbortSignal, signal: AbortSig
 }
 
 async function subscribe(client: MqttClient, filters: readonly string[], closed: AbortSignal): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const fail = (cause: unknown) =>
-    reject(
-      new ConnectError(`no subscription to ${filters.join(' and ')}: ${messageOfError(cause)}`, {
-        cause,
-        version: null,
-      }),
-    );
-  closed.addEventListener('abort', () => fail(closed.reason));
-  // Retain Handling 2: no replays of retained messages (MQTT 5); in 3.1.1 they come with the RETAIN flag and are not applied.
-  client.subscribe([...filters], { qos: 1, rh: 2, rap: false }, (error, granted) => {
-    if (error !== null) fail(error);
-    else if (granted?.some(({ qos }) => Number(qos) >= 128)) fail(new Error('the broker refused it; see its ACL'));
-    else resolve();
+  await answered(`no subscription to ${filters.join(' and ')}`, closed, (resolve, refuse) => {
+    // Retain Handling 2: no replays of retained messages (MQTT 5); in 3.1.1 they come with the RETAIN flag and are not applied.
+    client.subscribe([...filters], { qos: 1, rh: 2, rap: false }, (error, granted) => {
+      if (error !== null) refuse(error);
+      else if (granted?.some(({ qos }) => Number(qos) >= 128)) refuse(new Error('the broker refused it; see its ACL'));
+      else resolve();
+    });
   });
+}
+
+async function unsubscribe(client: MqttClient, filters: readonly string[], closed: AbortSignal): Promise<void> {
+  await answered(`no end of the subscription to ${filters.join(' and ')}`, closed, (resolve, refuse) => {
+    client.unsubscribe([...filters], (error, packet) => {
+      // 3.1.1 has no codes; and where no such subscription is, none is refused.
+      const isRefused = packet?.cmd === 'unsuback' && 'granted' in packet && packet.granted.some((code) => code >= 128);
+      if (error instanceof Error) refuse(error);
+      else if (isRefused) refuse(new Error('the broker refused it'));
+      else resolve();
+    });
+  });
+}
+
+/** Waits for the answer to a request, or the end of the connection. */
+async function answered(
+  what: string,
+  closed: AbortSignal,
+  ask: (resolve: () => void, refuse: (cause: unknown) => void) => void,
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const refuse = (cause: unknown) =>
+    reject(new ConnectError(`${what}: ${messageOfError(cause)}`, { cause, version: null }));
+  if (closed.aborted) refuse(closed.reason);
+  closed.addEventListener('abort', () => refuse(closed.reason));
+  ask(resolve, refuse);
   await promise;
 }
 
-async function disconnect(client: MqttClient, closing: AbortController): Promise<void> {
+async function disconnect(
+  client: MqttClient,
+  closing: AbortController,
+  packet: Parameters<MqttClient['end']>[1] = {},
+): Promise<void> {
   if (!closing.signal.aborted) {
     const { promise, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, disconnectTimeoutMs);
-    client.end(false, () => resolve());
+    client.end(false, packet, () => resolve());
     await promise;
     clearTimeout(timer);
   }

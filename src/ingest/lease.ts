@@ -7,6 +7,8 @@ import { pause } from '../runtime/loop.ts';
 export type Lease = { readonly clientId: string; readonly token: number };
 
 export type LinkState = {
+  /** Whether the broker still has our session is not known, or not recorded. */
+  readonly isInDoubt: boolean;
   readonly connectedSinceMs: number | null;
   readonly heardAtMs: number | null;
   readonly caughtUpAtMs: number | null;

@@ -1,39 +1,22 @@
-// Who listens. Of all processes with one client id, the holder of the ingest lease is connected to the broker and settles what comes;
-// the others stand by. The link is dropped on purpose when the lease is lost, which is also what happens when the database stays away:
-// the broker keeps what is not acknowledged, and delivers it again to whoever listens next.
+// Who listens. Of all processes with one client id, the holder of the ingest lease is connected to the broker, subscribed, and settles what
+// comes; the others stand by. It knows up to when deadlines may lapse, because it knows what the broker may still have.
 
 import type { Logger } from '../runtime/logger.ts';
-import { backOffMs, loop, pause } from '../runtime/loop.ts';
-import { ConnectError, type Connection, type ConnectionOptions, connect, type ProtocolVersion } from './connection.ts';
-import { keepLease, type Lease, type LinkState, leaseMs } from './lease.ts';
-import type { Message } from './message.ts';
+import { backOffMs, loop } from '../runtime/loop.ts';
+import type { Connection } from './connection.ts';
+import { type Lease, type LinkState, leaseMs } from './lease.ts';
+import { type Claim, type Held, Link, type LinkDeps, type Listening } from './link.ts';
 
 export type ListenerDeps = {
-  readonly acquireLease: (leaseMs: number) => Promise<Lease | null>;
-  readonly renewLease: (lease: Lease, link: LinkState & { readonly leaseMs: number }) => Promise<boolean>;
-  readonly releaseLease: (lease: Lease) => Promise<void>;
-  /** The broker has not kept our session: what was sent for it may be lost. */
-  readonly recordNewBrokerSession: (lease: Lease, atMs: number) => Promise<void>;
-  /** Settles and acknowledges a batch, or throws. */
-  readonly settle: (batch: readonly Message[], listening: Listening) => Promise<void>;
-  /** Errors after which trying again on this connection is of no use. */
-  readonly isFinal: (error: unknown) => boolean;
-  readonly connection: Omit<ConnectionOptions, 'protocolVersion'>;
+  readonly acquireLease: (leaseMs: number) => Promise<Claim | null>;
+  readonly link: LinkDeps;
   readonly graceMs: number;
+  readonly nowMs: () => number;
   readonly logger: Logger;
-};
-
-export type Listening = {
-  readonly lease: Lease;
-  readonly connection: Connection;
-  /** Repeats a step while the database is away and the connection lasts. */
-  readonly persist: <Result>(step: (isRetry: boolean) => Promise<Result>) => Promise<Result>;
 };
 
 export type ListenerState = 'starting' | 'standing-by' | 'connecting' | 'listening';
 
-/** Half of what the broker may send ahead: the other half is received while this one is committed. */
-const batchMessagesMax = 500;
 const standbyPollMs = 500;
 /** For a process that falls behind for good: deadlines that are overdue by so much lapse all the same. */
 const behindMsMax = 60_000;
@@ -44,15 +27,13 @@ const databaseBackOff = { firstMs: 50, lastMs: 1_000 };
 export class Listener {
   state: ListenerState = 'starting';
   readonly #deps: ListenerDeps;
-  #listening: Listening | null = null;
-  #protocolVersion: ProtocolVersion = 5;
-  /** When the broker told that it had not kept our session; kept until it is recorded, because it tells so only once. */
-  #newSessionAtMs: number | null = null;
+  readonly #link: Link;
   /** When the subscriptions were granted; null while the link is not up. */
   #upSinceMs: number | null = null;
 
   constructor(deps: ListenerDeps) {
     this.#deps = deps;
+    this.#link = new Link(deps.link, () => this.#told());
   }
 
   /**
@@ -60,7 +41,7 @@ export class Listener {
    * everything that it had was read and committed: a birth that would save a session cannot be waiting. 0 before the first such moment.
    */
   lapseHorizon(nowMs: number): { readonly lease: Lease; readonly untilMs: number } | null {
-    const listening = this.#listening;
+    const { listening } = this.#link;
     const upMs = this.#upMs(nowMs);
     if (listening === null || upMs <= this.#deps.graceMs) return null;
     const { connection, lease } = listening;
@@ -72,28 +53,36 @@ export class Listener {
 
   /** Up to when deadlines may lapse before a signal that finds them overdue (I6): the signal itself may have waited at the broker. */
   lapseUntilMs(receivedAtMs: number): number | null {
-    const caughtUpAtMs = this.#listening?.connection.caughtUpAtMs() ?? null;
+    const caughtUpAtMs = this.#link.listening?.connection.caughtUpAtMs() ?? null;
     return this.#upMs(receivedAtMs) > this.#deps.graceMs ? caughtUpAtMs : null;
+  }
+
+  /** When the oldest message was received that is not settled yet; null when there is none. */
+  oldestPendingMs(): number | null {
+    return this.#link.listening?.connection.oldestPendingMs() ?? null;
   }
 
   /** Asks the broker for a sign of life. */
   probe(): void {
-    const connection = this.#listening?.connection;
-    if (connection !== undefined && !connection.closed.aborted) connection.probe();
+    this.#open()?.probe();
+  }
+
+  /** The connection, while there is one. */
+  #open(): Connection | null {
+    const connection = this.#link.listening?.connection ?? null;
+    return connection?.closed.aborted === false ? connection : null;
   }
 
   #upMs(nowMs: number): number {
-    return this.#upSinceMs === null || this.#listening?.connection.closed.aborted !== false
-      ? 0
-      : nowMs - this.#upSinceMs;
+    return this.#upSinceMs === null || this.#open() === null ? 0 : nowMs - this.#upSinceMs;
   }
 
   async run(signal: AbortSignal, onSuccess: () => void): Promise<void> {
     const { logger } = this.#deps;
     const step = async (): Promise<number> => {
-      const lease = await this.#deps.acquireLease(leaseMs);
-      if (lease !== null) {
-        await this.#hold(lease, signal, onSuccess);
+      const claim = await this.#deps.acquireLease(leaseMs);
+      if (claim !== null) {
+        await this.#link.hold(claim, signal, (held) => this.#stayConnected(held), onSuccess);
         return 0;
       }
       if (this.state !== 'standing-by') logger.info({ event: 'listener.standing-by' });
@@ -103,130 +92,50 @@ export class Listener {
     await loop(step, { name: 'listener', signal, logger, backOff: databaseBackOff, onSuccess });
   }
 
-  async #hold(lease: Lease, signal: AbortSignal, onSuccess: () => void): Promise<void> {
+  async #stayConnected(held: Held): Promise<void> {
     const { logger } = this.#deps;
-    const lost = new AbortController();
-    const over = AbortSignal.any([signal, lost.signal]);
-    const renew = async () => {
-      const isHeld = await this.#tell(lease);
-      onSuccess();
-      return isHeld;
-    };
-    const keeping = keepLease(renew, { lost, signal, logger });
-    lost.signal.addEventListener('abort', () => {
-      this.#listening?.connection.drop('the ingest lease was lost');
-      if (!signal.aborted) logger.warn({ event: 'lease.lost', err: lost.signal.reason as unknown });
-    });
     const step = async () => {
-      // Asked before every CONNECT: connecting would take the broker's session away from another holder.
-      if (await this.#tell(lease)) await this.#listen(lease, signal, over);
-      else lost.abort(new Error('the ingest lease is held by another process'));
+      this.state = 'connecting';
+      let connection: Connection | null = null;
+      try {
+        await this.#link.listen(held, (listening) => {
+          connection = listening.connection;
+          return this.#subscribe(listening);
+        });
+      } finally {
+        this.#upSinceMs = null;
+        this.state = 'connecting';
+        if (connection !== null) await this.#tellDown(connection, held);
+      }
       return backOffMs(1, reconnectBackOff);
     };
-    await loop(step, { name: 'link', signal: over, logger, backOff: reconnectBackOff });
-    lost.abort(new Error('no longer listening'));
-    await keeping;
-    await this.#deps
-      .releaseLease(lease)
-      .catch((error: unknown) => logger.warn({ event: 'lease.unreleased', err: error }));
-  }
-
-  /** One connection, from CONNECT to close. */
-  async #listen(lease: Lease, signal: AbortSignal, over: AbortSignal): Promise<void> {
-    const { logger } = this.#deps;
-    this.state = 'connecting';
-    const connection = await this.#connect(over);
-    const stopTaking = () => connection.stopTaking();
-    over.addEventListener('abort', stopTaking);
-    if (over.aborted) stopTaking();
-    try {
-      if (!connection.hasSession) this.#newSessionAtMs = connection.connectedAtMs;
-      if (this.#newSessionAtMs !== null) await this.#deps.recordNewBrokerSession(lease, this.#newSessionAtMs);
-      this.#newSessionAtMs = null;
-      const listening = {
-        lease,
-        connection,
-        persist: (step) => this.#persist(step, connection, signal),
-      } satisfies Listening;
-      this.#listening = listening;
-      const ends = await Promise.allSettled([this.#settleAll(listening), this.#subscribe(listening)]);
-      for (const end of ends) if (end.status === 'rejected') throw end.reason;
-    } finally {
-      over.removeEventListener('abort', stopTaking);
-      this.#listening = null;
-      this.#upSinceMs = null;
-      this.state = 'connecting';
-      const reason = connection.closed.reason as unknown;
-      await connection[Symbol.asyncDispose]();
-      logger[signal.aborted ? 'info' : 'warn']({
-        event: 'link.down',
-        ...(reason === undefined ? {} : { err: reason }),
-      });
-      await this.#tell(lease).catch(() => false);
-    }
+    await loop(step, { name: 'link', signal: held.over, logger, backOff: reconnectBackOff });
   }
 
   async #subscribe({ lease, connection }: Listening): Promise<void> {
-    try {
-      await connection.subscribe();
-    } catch (error) {
-      connection.drop('it has no subscriptions');
-      throw error;
-    }
-    this.#upSinceMs = this.#deps.connection.nowMs();
+    await connection.subscribe();
+    this.#upSinceMs = this.#deps.nowMs();
     this.state = 'listening';
     const { protocolVersion, hasSession } = connection;
     this.#deps.logger.info({ event: 'link.up', protocolVersion, hasSession });
-    await this.#tell(lease).catch(() => false);
+    await this.#link.tell(lease).catch(() => false);
   }
 
-  async #settleAll(listening: Listening): Promise<void> {
-    for (;;) {
-      const batch = await listening.connection.take(batchMessagesMax);
-      if (batch.length === 0) return;
-      await this.#deps.settle(batch, listening);
-    }
+  async #tellDown({ closed }: Connection, { lease, signal }: Held): Promise<void> {
+    const { logger } = this.#deps;
+    if (signal.aborted) logger.info({ event: 'link.down' });
+    else logger.warn({ event: 'link.down', err: closed.reason as unknown });
+    await this.#link.tell(lease).catch(() => false);
   }
 
-  async #connect(signal: AbortSignal): Promise<Connection> {
-    const known = this.#protocolVersion;
-    try {
-      return await connect({ ...this.#deps.connection, protocolVersion: known }, signal);
-    } catch (error) {
-      if (!(error instanceof ConnectError) || error.version === null) throw error;
-      // A broker that knows one version only refuses the other, or just hangs up, as one that is starting does.
-      const other = known === 5 ? 4 : 5;
-      const connection = await connect({ ...this.#deps.connection, protocolVersion: other }, signal);
-      if (error.version === 'refused') this.#protocolVersion = other;
-      return connection;
-    }
-  }
-
-  #tell(lease: Lease): Promise<boolean> {
-    const connection = this.#listening?.connection;
-    const isUp = connection !== undefined && !connection.closed.aborted;
-    const link = { connectedSinceMs: isUp ? this.#upSinceMs : null, heardAtMs: connection?.heardAtMs() ?? null };
-    const untilMs = this.lapseHorizon(this.#deps.connection.nowMs())?.untilMs ?? 0;
+  #told(): Pick<LinkState, 'connectedSinceMs' | 'caughtUpAtMs'> {
+    const connection = this.#open();
+    const untilMs = this.lapseHorizon(this.#deps.nowMs())?.untilMs ?? 0;
     // Those who share the work rest on what is told here, so that it should be as new as the next telling.
-    if (isUp) connection.probe();
-    return this.#deps.renewLease(lease, { ...link, caughtUpAtMs: untilMs === 0 ? null : untilMs, leaseMs });
-  }
-
-  async #persist<Result>(
-    step: (isRetry: boolean) => Promise<Result>,
-    connection: Connection,
-    signal: AbortSignal,
-  ): Promise<Result> {
-    for (let failures = 0; ; ) {
-      try {
-        return await step(failures > 0);
-      } catch (error) {
-        failures += 1;
-        if (this.#deps.isFinal(error) || connection.closed.aborted || signal.aborted) throw error;
-        const waitMs = backOffMs(failures, databaseBackOff);
-        this.#deps.logger[failures > 3 ? 'error' : 'warn']({ event: 'commit.failed', failures, waitMs, err: error });
-        await pause(waitMs, connection.closed);
-      }
-    }
+    connection?.probe();
+    return {
+      connectedSinceMs: connection === null ? null : this.#upSinceMs,
+      caughtUpAtMs: untilMs === 0 ? null : untilMs,
+    };
   }
 }

@@ -1,11 +1,13 @@
 // The batch commit: users read, every signal decided in order, everything written and committed at once, or not at all (I8).
 // Two statements whatever the size of the batch. When somebody else changed one of the users in between, all of it is done again.
 
+import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Decision, Moment, Outcome } from '../core/decide.ts';
 import type { UserId } from '../core/ids.ts';
 import type { Event, Session, UserState } from '../core/session.ts';
 import type { Signal } from '../core/signal.ts';
+import { backOffMs } from '../runtime/loop.ts';
 import { ask, ConflictError } from './database.ts';
 import { type LoadedUser, loadUsers } from './load.ts';
 import { type Changes, type Fence, type Receipt, writeChanges } from './write.ts';
@@ -31,6 +33,7 @@ export type Committed = {
 
 /** Under contention a batch of 500 users meets a kick or a deadline now and then, not eight times in a row. */
 const attemptsMax = 8;
+const conflictBackOff = { firstMs: 1, lastMs: 50 };
 
 /** Throws ConflictError, FencedError, DataRefusedError, or what the connection threw; then nothing is known to be written. */
 export async function commit(
@@ -44,6 +47,7 @@ export async function commit(
       return await attemptCommit(pool, entries, decide, fence);
     } catch (error) {
       if (!(error instanceof ConflictError) || attempt === attemptsMax) throw error;
+      await delay(backOffMs(attempt, conflictBackOff));
     }
   }
 }
@@ -104,7 +108,11 @@ function receiptsOf(entries: readonly Entry[]): Receipt[] {
 }
 
 // A redelivery has the packet id and the content of a message whose receipt was committed. The content is compared because packet ids
-// are used again: the same id alone may be another message, whose first delivery never arrived.
+// are used again: the same id alone may be another message, whose first delivery never arrived. For the same reason a receipt is good
+// until the broker is known to have read the PUBACK, and not for ever.
+
+/** Between the commit of a message and its PUBACK lies no wait; a process may be held up there, for less than this. */
+const acknowledgeMsMax = 60_000;
 
 async function findRedelivered(
   pool: pg.Pool,
@@ -117,7 +125,8 @@ async function findRedelivered(
   const { rows } = await ask<{ packet_id: number }>(pool, {
     name: 'find-receipts',
     text: `select r.packet_id from receipts r join unnest($2::int[], $3::bytea[]) as s(packet_id, digest)
-        on r.packet_id = s.packet_id and r.digest = s.digest where r.client_id = $1`,
+        on r.packet_id = s.packet_id and r.digest = s.digest join links l on l.client_id = r.client_id
+      where r.client_id = $1 and r.at > coalesce(l.acknowledged_at, '-infinity') - interval '${acknowledgeMsMax} ms'`,
     values: [fence.clientId, receipts.map(({ packetId }) => packetId), receipts.map(({ digest }) => digest)],
   });
   return new Set(rows.map(({ packet_id }) => packet_id));

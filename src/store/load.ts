@@ -14,14 +14,18 @@ export type LoadedUser = {
   readonly user: UserState;
 };
 
+// `offset 0` keeps each inner query whole: as a join, a plan from the time when there were no statistics may read an index of all sessions
+// once for each user.
 const loadSql = `
   select ${userColumns}, ${sessionColumns}
-  from users u left join sessions s on s.user_id = u.user_id and s.ended_at is null
+  from users u left join lateral (
+    select * from sessions l where l.user_id = u.user_id and l.ended_at is null offset 0) s on true
   where u.user_id = any($1::text[])
   union all
   select n.user_id, null, null, null, null, null, null, null, ${sessionColumns}
   from unnest($2::text[], $3::text[]) as n(user_id, session_id)
-  join sessions s on s.user_id = n.user_id and s.session_id = n.session_id
+  cross join lateral (
+    select * from sessions e where e.user_id = n.user_id and e.session_id = n.session_id offset 0) s
   where s.ended_at is not null`;
 
 type Row = (UserRow | { readonly user_id: string; readonly revision: null }) &

@@ -31,7 +31,8 @@ const presenceSql = `
     ${timeMs('s.last_seen_at')} as session_seen_at
   from (select ${linkViewColumns} from links l where ${linkScopeSql(2)}) link
   left join users u on u.user_id = any($1::text[])
-  left join sessions s on s.user_id = u.user_id and s.ended_at is null`;
+  left join lateral (
+    select * from sessions l where l.user_id = u.user_id and l.ended_at is null offset 0) s on true`;
 
 function timeMs(column: string): string {
   return `date_part('epoch', ${column}) * 1000`;

@@ -34,9 +34,9 @@ const fencedSql = `
   head as (
     update log_head set position = position + $1 where exists (select from fence) returning position - $1 as base),
   received as (
-    insert into receipts (client_id, packet_id, digest)
-    select $34, r.packet_id, r.digest from head, unnest($37::int[], $38::bytea[]) as r(packet_id, digest)
-    on conflict (client_id, packet_id) do update set digest = excluded.digest),`;
+    insert into receipts (client_id, packet_id, digest, at)
+    select $34, r.packet_id, r.digest, clock_timestamp() from head, unnest($37::int[], $38::bytea[]) as r(packet_id, digest)
+    on conflict (client_id, packet_id) do update set digest = excluded.digest, at = excluded.at),`;
 
 const unfencedSql = `
   head as (update log_head set position = position + $1 returning position - $1 as base),`;

@@ -8,6 +8,7 @@
 
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { Signal } from '../../src/core/signal.ts';
 import { type Delivery, delivered, history, type Said, truth } from './histories.ts';
 import { holdFor } from './hold-for.ts';
 import { kick, lapse, login, logout, Story, will } from './story.ts';
@@ -137,7 +138,7 @@ test('the log of a session never starts it twice in a row, and never goes back t
 const kicked = fc.record({
   end: fc.constantFrom('will', 'logout', 'kick', 'kick, late will'),
   copies: fc.integer({ min: 1, max: 3 }),
-  epochBack: fc.integer({ min: -1, max: 20 }).filter((ms) => ms !== 0),
+  epochBack: fc.integer({ min: -1, max: 20 }),
 });
 
 test('I1, I3: after a kick a device whose clock went back comes back, and the kicked connection is over for good', () => {
@@ -145,21 +146,34 @@ test('I1, I3: after a kick a device whose clock went back comes back, and the ki
     fc.property(fc.array(kicked, { maxLength: 8 }), fc.constantFrom(0, 5_000), (connections, graceMs) => {
       const story = new Story({ graceMs });
       const used = new Set<number>();
-      let epoch = 100;
+      let epoch = 1_000;
       let late: number | null = null;
+      /** The highest epoch that a kick made forget. */
+      let forgotten: number | null = null;
+      const say = (signal: Signal, copies = 1) => {
+        const told = story.tell(...Array.from({ length: copies }, () => signal));
+        if (forgotten === null) return told;
+        // The birth of the kicked connection comes once more, whatever was said meanwhile.
+        const { user } = story;
+        expect(story.tell(login(forgotten))).toMatch(/^(repeat|stale)$/u);
+        expect(story.user).toBe(user);
+        return told;
+      };
       for (const { end, copies, epochBack } of connections) {
         used.add(epoch);
-        const say = (signal: ReturnType<typeof login>) => story.tell(...Array.from({ length: copies }, () => signal));
-        say(login(epoch));
-        if (late !== null) expect(say(will(late))).toMatch(/^(repeat|stale)$/u);
-        late = end === 'kick, late will' ? epoch : null;
+        say(login(epoch), copies);
+        if (late !== null) expect(say(will(late), copies)).toMatch(/^(repeat|stale)$/u);
         expect(story.state()).toBe(`online@${epoch}`);
-        if (end === 'will' || end === 'logout') say(signals[end](epoch));
-        else say(kick());
-        if (end === 'kick') expect(say(will(epoch))).toBe('repeat');
-        if (end.startsWith('kick') && epoch === Math.max(...used)) expect(say(login(epoch))).toBe('repeat');
-        story.pass(5_001).hear(lapse);
-        epoch = end.startsWith('kick') && epoch === 100 ? epoch - epochBack : Math.max(...used) + 1;
+        const isKick = end !== 'will' && end !== 'logout';
+        if (isKick) forgotten = Math.max(epoch, forgotten ?? 0);
+        say(isKick ? kick() : signals[end](epoch), copies);
+        if (end === 'kick') expect(say(will(epoch), copies)).toBe('repeat');
+        late = end === 'kick, late will' ? epoch : null;
+        story.pass(5_001);
+        say(lapse);
+        // The clock goes back only after a kick, and meets no number twice.
+        epoch = isKick ? epoch - epochBack : epoch + 1;
+        while (used.has(epoch)) epoch += 1;
       }
       expect(story.ends().map((event) => event.epoch)).toEqual([...used]);
     }),

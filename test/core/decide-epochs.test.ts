@@ -58,6 +58,28 @@ describe('I1: one end, one announcement', () => {
     expect(story.ends().map(({ epoch }) => epoch)).toEqual([5, 3]);
   });
 
+  test('I1, I3: the birth of the kicked connection is a repeat at any time, also when it comes after births with lower epochs', () => {
+    const story = new Story();
+    story.tell(login(5));
+    for (const [signal, state] of [
+      [kick(), 'ended@null'],
+      [login(3), 'online@3'],
+      [login(4), 'online@4'],
+      [will(4), 'lost@4'],
+      [logout(4), 'ended@4'],
+      [kick(), 'ended@null'],
+      [login(2), 'online@2'],
+    ] as const) {
+      story.tell(signal);
+      const { user } = story;
+      expect([story.pass(1).tell(login(5)), story.state()]).toEqual(['repeat', state]);
+      expect(story.user).toBe(user); // no sign of life either
+    }
+    expect(story.ends().map(({ epoch }) => epoch)).toEqual([5, 4]);
+    story.tell(login(6));
+    expect(story.tell(login(5))).toBe('stale');
+  });
+
   test('I1: a second kick keeps the higher of the forgotten epochs, so that no connection ends twice', () => {
     const story = new Story();
     story.tell(login(5), kick(), login(3), kick());
@@ -148,6 +170,10 @@ describe('I3: what has ended stays ended', () => {
     expect(story.tell(login(null))).toContain('session.started(phone@8)');
     story.tell(kick());
     expect(story.tell(login(null))).toContain('session.started(phone@9)');
+    // A forgotten epoch counts also when the device has come back below it.
+    story.tell(kick(), login(8));
+    expect(story.tell(login(null))).toBe('applied');
+    expect(story.state()).toBe('online@10');
   });
 
   test('I3: epoch 0 is an epoch', () => {
@@ -168,6 +194,29 @@ describe('I3: what has ended stays ended', () => {
     expect(story.tell(login(9))).toBe('repeat');
     expect(story.tell(login(5))).toContain('session.started(phone@5)');
     expect(story.tell(login(4))).toBe('stale');
+  });
+
+  test('I3: what no rule can know: a birth below the forgotten epoch is believed, though it may be an old one', () => {
+    const story = new Story();
+    story.tell(login(4), login(9), kick());
+    expect(story.tell(login(3))).toContain('session.started(phone@3)');
+    expect(story.tell(login(4))).toBe('applied');
+    expect(story.state()).toBe('online@4');
+    expect(story.tell(login(3))).toBe('stale');
+  });
+
+  test('I3: the price: a device that counts again from 1 after a kick is not heard at the forgotten number, and is at the next', () => {
+    const story = new Story({ graceMs: 0 });
+    story.tell(login(3), kick());
+    for (const epoch of [1, 2]) {
+      expect(story.tell(login(epoch))).toContain(`session.started(phone@${epoch})`);
+      expect(story.tell(will(epoch))).toContain(`session.ended(phone@${epoch} will)`);
+    }
+    const { user } = story;
+    expect([story.tell(login(3)), story.tell(will(3))]).toEqual(['repeat', 'repeat']);
+    expect(story.user).toBe(user);
+    expect(story.tell(login(4))).toContain('session.started(phone@4)');
+    expect(story.tell(will(4))).toContain('session.ended(phone@4 will)');
   });
 
   test('I3: a kick of all sessions forgets the epochs of those that were live; one that has ended is forgotten by name', () => {

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { decide, liveSessionsMax, type Rules } from '../../src/core/decide.ts';
+import { isLive, type UserState, unknownUser } from '../../src/core/session.ts';
 import type { Signal } from '../../src/core/signal.ts';
-import { kick, lapse, login, logout, Story, startMs, will } from './story.ts';
+import { freezeUser } from './laws.ts';
+import { kick, lapse, login, logout, rules, Story, startMs, userId, will } from './story.ts';
 
 describe('I7: a user is online while any session is live', () => {
   test('I7: the first session to become live brings the user online, the last one to end takes him offline', () => {
@@ -100,6 +103,90 @@ describe('I7: a user is online while any session is live', () => {
   });
 });
 
+describe('I7: a user has 1,000 live sessions at most', () => {
+  test('I7: one more replaces the session that was not heard of for longest, and the user stays online', () => {
+    const story = crowded();
+    const { sinceMs } = story.user;
+    expect(story.tell(login(7, 'one more'))).toBe(
+      'applied session.started(one more@7) session.ended(device-0@1 replaced)',
+    );
+    const states = ['device-0', 'device-1', 'one more'].map((name) => story.state(name));
+    expect(states).toEqual(['ended@1', 'online@1', 'online@7']);
+    expect(story.session('device-0')).toMatchObject({ reason: 'replaced', endedAtMs: story.nowMs });
+    expect(story.user.sinceMs).toBe(sinceMs);
+    expect(story.pass(1).tell(login(1, 'another'))).toContain('session.ended(device-1@1 replaced)');
+    expect(liveCount(story)).toBe(liveSessionsMax);
+  });
+
+  test('I7: the thousandth live session replaces nobody; sessions that have ended do not count', () => {
+    expect(liveSessionsMax).toBe(1_000);
+    const story = crowded();
+    expect(liveCount(story)).toBe(1_000);
+    expect(story.tell(logout(1, 'device-5'), login(1, 'one more'))).toBe('applied session.started(one more@1)');
+    expect(liveCount(story)).toBe(1_000);
+  });
+
+  test('I7: who was heard of is not who started last: a sign of life, a takeover and a will each count', () => {
+    const story = crowded();
+    story.tell(login(1, 'device-0'), login(2, 'device-1'), will(1, 'device-2'));
+    expect(story.pass(1).tell(login(1, 'one more'))).toContain('session.ended(device-3@1 replaced)');
+  });
+
+  test('I7: a lost session counts as live, and is replaced at its epoch like any other', () => {
+    const story = crowded({ graceMs: 3_600_000 });
+    story.tell(will(2, 'device-0'));
+    for (const index of numbers.slice(1)) story.user = hear(story.user, login(1, `device-${index}`), startMs + 1);
+    expect(story.state('device-0')).toBe('lost@2');
+    expect(story.pass(1).tell(login(1, 'one more'))).toBe(
+      'applied session.started(one more@1) session.ended(device-0@2 replaced)',
+    );
+    expect(story.pass(3_600_001).tell(lapse)).toBe('applied');
+  });
+
+  test('I7: takeovers, returns within grace, signs of life and implied ends replace nobody', () => {
+    const story = crowded();
+    for (const signal of [
+      login(2, 'device-3'),
+      will(2, 'device-3'),
+      login(3, 'device-3'),
+      login(3, 'device-3'),
+      will(1, 'unheard of'),
+    ]) {
+      expect(story.tell(signal)).not.toContain('replaced');
+    }
+    expect(liveCount(story)).toBe(liveSessionsMax);
+  });
+
+  test('I6, I7: a deadline that is over makes room, so that nobody is replaced', () => {
+    const story = crowded();
+    story.tell(will(1, 'device-5'));
+    expect(story.pass(5_001).tell(login(1, 'one more'))).toBe(
+      'applied session.ended(device-5@1 will) session.started(one more@1)',
+    );
+  });
+
+  test('I7, I11: what was replaced may still owe a will, which does not take its next connection down', () => {
+    const story = crowded();
+    story.tell(login(1, 'one more'), login(null, 'device-0'));
+    expect(story.state('device-0')).toBe('online@2');
+    expect(story.tell(will(null, 'device-0'))).toBe('stale');
+    expect(story.state('device-0')).toBe('online@2');
+  });
+
+  test('I1, I3, I7: what was replaced has ended: only its next connection starts it again, and replaces another', () => {
+    const story = crowded();
+    story.tell(login(1, 'one more'));
+    const { user } = story;
+    for (const signal of [login(1, 'device-0'), will(1, 'device-0'), logout(1, 'device-0')]) {
+      expect(story.tell(signal)).toBe('repeat');
+    }
+    expect(story.user).toBe(user);
+    expect(story.pass(1).tell(login(2, 'device-0'))).toBe(
+      'applied session.started(device-0@2) session.ended(device-1@1 replaced)',
+    );
+  });
+});
+
 describe('I8: the order of the events of one user', () => {
   test('I8: sequences are 1, 2, 3 … without gaps, over sessions, kicks and lapses', () => {
     const story = new Story();
@@ -131,4 +218,24 @@ describe('I8: the order of the events of one user', () => {
 function permutations(signals: readonly Signal[]): Signal[][] {
   if (signals.length === 0) return [[]];
   return signals.flatMap((first, index) => permutations(signals.toSpliced(index, 1)).map((rest) => [first, ...rest]));
+}
+
+const numbers = Array.from({ length: liveSessionsMax }, (_, index) => index);
+/** Hears a signal without the laws of the story, which are slow for a thousand sessions a thousand times. */
+const hear = (user: UserState, signal: Signal, nowMs: number) =>
+  freezeUser(decide(user, signal, { nowMs, lapseUntilMs: null }, rules).user);
+/** device-0, device-1 … to the bound, each at epoch 1, heard of a millisecond after the one before it. */
+const crowd = numbers.reduce<UserState>(
+  (user, index) => hear(user, login(1, `device-${index}`), startMs - liveSessionsMax + index),
+  unknownUser(userId),
+);
+
+function crowded(changes: Partial<Rules> = {}): Story {
+  const story = new Story(changes);
+  story.user = crowd;
+  return story;
+}
+
+function liveCount({ user }: Story): number {
+  return [...user.sessions.values()].filter(isLive).length;
 }

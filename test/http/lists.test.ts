@@ -84,7 +84,7 @@ test('the limit is asked for as it is meant, one more than it is', async () => {
   };
   await using served = await serve({ listSessions: list, eventsOfUser: list });
   for (const path of ['/users/ada/sessions', '/users/ada/events']) {
-    for (const query of ['', '?limit=1', '?limit=1000', '?other=1&limit=7&other=2']) {
+    for (const query of ['', '?limit=1', '?limit=1000', '?limit=7']) {
       expect((await served.call({ path: path + query })).status).toBe(200);
     }
   }

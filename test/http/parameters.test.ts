@@ -111,6 +111,48 @@ test('a URL that cannot be decoded is 400 where there is no parameter to name', 
   }
 });
 
+const questions: readonly (readonly [query: string, names: readonly string[]])[] = [
+  ['at=2026-11-23T10:00:00Z', ['at']],
+  ['at=', ['at']],
+  ['at', ['at']],
+  ['at=2026-11-23T10:00:00Z&at=2026-11-24T10:00:00Z', ['at']],
+  ['AT=0', ['AT']],
+  ['%61t=0', ['at']],
+  ['sessions=true', ['sessions']],
+  ['__proto__=1', ['__proto__']],
+  ['at=0&status=online', ['at', 'status']],
+];
+
+test.each(questions)(
+  'a question that presence does not understand is 400 and named, never answered as another one: ?%s',
+  async (query, names) => {
+    seen.length = 0;
+    const answer = await served.call({ path: `/users/ada/presence?${query}` });
+    const { detail, errors } = expectProblem(answer, 400, 'bad-input');
+    for (const name of names) expect(detail).toContain(`the query parameter ${name} is not known`);
+    expect(errors).toEqual(names.map((name) => ({ in: 'query', name, detail: 'is not known' })));
+    expect(seen).toEqual([]);
+  },
+);
+
+test.each([
+  ['GET', '/users/ada/events?after=3', 'after'],
+  ['GET', '/users/ada/sessions?status=ended', 'status'],
+  ['DELETE', '/users/ada/sessions?reason=bored', 'reason'],
+  ['DELETE', '/users/ada/sessions/phone?force=1', 'force'],
+] as const)('so it is everywhere: %s %s', async (method, path, name) => {
+  seen.length = 0;
+  const { errors } = expectProblem(await served.call({ method, path }), 400, 'bad-input');
+  expect(errors).toEqual([{ in: 'query', name, detail: 'is not known' }]);
+  expect(seen).toEqual([]);
+});
+
+test('an empty query asks for nothing, and is answered', async () => {
+  for (const path of ['/users/ada/presence', '/users/ada/presence?', '/users/ada/presence?&']) {
+    expect((await served.call({ path })).status).toBe(200);
+  }
+});
+
 /** The ids that any bytes mean, or null: decoded by the platform's own decoder, checked by the core. */
 function idOf(bytes: Uint8Array): string | null {
   try {

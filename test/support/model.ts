@@ -1,5 +1,6 @@
 // A second opinion on what must be announced: the epoch rules, restated naively from the contract and sharing no code with `decide`.
-// It covers births, wills and goodbyes that carry an epoch, with or without grace; no leases, no kicks, no bare ids.
+// It covers births, wills and goodbyes that carry an epoch, with or without grace; no leases, no kicks, no bare ids,
+// and no user with more live sessions than he may have.
 
 export type ModelMessage = {
   readonly kind: 'login' | 'will' | 'logout';

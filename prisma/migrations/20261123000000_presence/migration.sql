@@ -63,6 +63,7 @@ CREATE TABLE "receipts" (
     "client_id" TEXT NOT NULL,
     "packet_id" INTEGER NOT NULL,
     "digest" BYTEA NOT NULL,
+    "at" TIMESTAMPTZ(3) NOT NULL,
 
     CONSTRAINT "receipts_pkey" PRIMARY KEY ("client_id","packet_id")
 );
@@ -78,6 +79,8 @@ CREATE TABLE "links" (
     "heard_at" TIMESTAMPTZ(3),
     "caught_up_at" TIMESTAMPTZ(3),
     "gap_at" TIMESTAMPTZ(3),
+    "acknowledged_at" TIMESTAMPTZ(3),
+    "in_doubt" BOOLEAN NOT NULL DEFAULT false,
 
     CONSTRAINT "links_pkey" PRIMARY KEY ("client_id")
 );

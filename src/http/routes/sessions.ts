@@ -5,7 +5,7 @@ import { SessionId, type UserId } from '../../core/ids.ts';
 import type { Session } from '../../core/session.ts';
 import { defineCursor, pageOf } from '../cursor.ts';
 import type { HttpServer } from '../instance.ts';
-import { PageQuery, SessionPath, UserPath } from '../parameters.ts';
+import { NoQuery, PageQuery, SessionPath, UserPath } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
 import { sessionBody } from '../render.ts';
 
@@ -43,7 +43,7 @@ export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsP
 
   app.delete(
     '/users/:id/sessions',
-    { config: { scope: 'sessions:write' }, schema: { params: UserPath } },
+    { config: { scope: 'sessions:write' }, schema: { params: UserPath, querystring: NoQuery } },
     async (request, reply) => {
       await kick(request.params.id, null);
       return reply.code(204).send();
@@ -52,7 +52,7 @@ export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsP
 
   app.delete(
     '/users/:id/sessions/:sessionId',
-    { config: { scope: 'sessions:write' }, schema: { params: SessionPath } },
+    { config: { scope: 'sessions:write' }, schema: { params: SessionPath, querystring: NoQuery } },
     async (request, reply) => {
       const outcome = await kick(request.params.id, request.params.sessionId);
       return outcome === 'done' ? reply.code(204).send() : sendProblem(reply, { type: 'unknown-session' });
