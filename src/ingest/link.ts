@@ -113,7 +113,9 @@ export class Link {
     over.addEventListener('abort', stopTaking);
     if (over.aborted) stopTaking();
     try {
-      if (this.#newSessionAtMs !== null) await this.#deps.recordNewBrokerSession(lease, this.#newSessionAtMs);
+      // Either way nobody is in doubt any more, and before anything is settled.
+      if (this.#newSessionAtMs === null) await this.tell(lease);
+      else await this.#deps.recordNewBrokerSession(lease, this.#newSessionAtMs);
       this.#newSessionAtMs = null;
       const persist: Listening['persist'] = (step) => this.#persist(step, connection, signal);
       const listening = { lease, connection, persist };
