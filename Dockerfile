@@ -1,5 +1,5 @@
-# Willow for a place that has a broker and a database: set MQTT_URL, DATABASE_URL and API_KEY. There is no build step, and nobody's install
-# script runs. The optional packages are left out: they are the binaries of the embedded PostgreSQL.
+# Willow for a place that has a broker and a database: set MQTT_URL, DATABASE_URL, API_KEY and SECRET_KEY. There is no build step, and nobody's
+# install script runs. The optional packages are left out: they are the binaries of the embedded PostgreSQL.
 
 FROM node:24-slim AS packages
 WORKDIR /willow

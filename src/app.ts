@@ -3,6 +3,8 @@
 
 import type pg from 'pg';
 import { type AppSettings, type Base, countEvents, createListener, runIngest } from './app-ingest.ts';
+import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
+import { adoptNewestKey, createWebhooksPort } from './app-webhooks.ts';
 import { decide, type Rules } from './core/decide.ts';
 import type { SessionId, UserId } from './core/ids.ts';
 import type { HttpServer } from './http/instance.ts';
@@ -10,19 +12,24 @@ import { createHttpServer, listen } from './http/server.ts';
 import type { Listener } from './ingest/listener.ts';
 import { Metrics } from './metrics.ts';
 import { Health } from './runtime/health.ts';
+import { invariant } from './runtime/invariant.ts';
 import type { Logger } from './runtime/logger.ts';
+import { createSealing } from './runtime/sealing.ts';
 import { StartError } from './runtime/start-error.ts';
 import type { Settings } from './settings.ts';
 import { commit, type Decide } from './store/commit.ts';
 import { ask, ConflictError, DatabaseAwayError, openPool } from './store/database.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
 import { createPresenceReader, listEventsOfUser, listSessions } from './store/reads.ts';
+import { createSender } from './webhooks/send.ts';
+import { parseNetworks, type TargetRules, targetProblem } from './webhooks/target-guard.ts';
 
 export type App = AsyncDisposable & { readonly httpUrl: string };
 
-/** Whoever asks over HTTP, however often, does not keep the lease from being renewed: two pools. */
+/** Whoever asks over HTTP, however often, does not keep the lease from being renewed, and neither do webhooks: three pools. */
 const ingestPool = { connectionsMax: 4, statementMsMax: 15_000 };
 const apiPool = { connectionsMax: 8, statementMsMax: 5_000 };
+const lanesPool = { connectionsMax: 4, statementMsMax: 15_000 };
 /** Requests under way are answered; then connections are closed, those too on which a request never ends. */
 const httpCloseMsMax = 1_000;
 
@@ -55,13 +62,23 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
     decide: (user, signal, moment) => decide(user, signal, moment, rules),
   };
 
-  const http = createHttp(base, api);
+  const lanes = openLanes(base, opened);
+  if (lanes !== null) await adoptNewestKey(lanes.pool, lanes.sealing, logger);
+  const http = createHttp(base, api, lanes);
   opened.defer(() => closeHttp(http));
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });
   if (settings.ROLES.includes('ingest')) {
     listener = createListener(base);
     const stopping = new AbortController();
     const running = runIngest(base, listener, stopping.signal);
+    opened.defer(async () => {
+      stopping.abort();
+      await running;
+    });
+  }
+  if (settings.ROLES.includes('webhooks') && lanes !== null) {
+    const stopping = new AbortController();
+    const running = runLanes(base, lanes, stopping.signal);
     opened.defer(async () => {
       stopping.abort();
       await running;
@@ -97,8 +114,25 @@ async function closeHttp(http: HttpServer): Promise<void> {
   clearTimeout(timer);
 }
 
-function createHttp(base: Base, pool: pg.Pool): HttpServer {
+/** Null without a key for the secrets: then nothing is sent from here. */
+function openLanes({ settings, logger }: Base, opened: AsyncDisposableStack): LanesParts | null {
+  if (settings.SECRET_KEY === null) return null;
+  const onError = (error: Error) => logger.warn({ event: 'database.connection-lost', err: error });
+  const pool = openPool(settings.DATABASE_URL, { ...lanesPool, onError });
+  opened.defer(() => pool.end());
+  const sender = opened.use(createSender({ rules: targetRulesOf(settings) }));
+  return { pool, sealing: createSealing(settings.SECRET_KEY), sender };
+}
+
+function targetRulesOf({ WEBHOOK_ALLOW_HTTP, WEBHOOK_ALLOW_NETWORKS }: Settings): TargetRules {
+  const parsed = parseNetworks((WEBHOOK_ALLOW_NETWORKS ?? []).join(','));
+  invariant(parsed.kind === 'networks', 'the settings have been checked');
+  return { allowHttp: WEBHOOK_ALLOW_HTTP, allowNetworks: parsed.networks };
+}
+
+function createHttp(base: Base, pool: pg.Pool, lanes: LanesParts | null): HttpServer {
   const { settings, scope, logger, health, metrics } = base;
+  const targetRules = targetRulesOf(settings);
   return createHttpServer({
     apiKey: settings.API_KEY,
     hasApi: settings.ROLES.includes('api'),
@@ -107,6 +141,11 @@ function createHttp(base: Base, pool: pg.Pool): HttpServer {
     presence: createPresenceReader(pool, scope),
     listSessions: (userId, page) => listSessions(pool, userId, page),
     eventsOfUser: (userId, page) => listEventsOfUser(pool, userId, page),
+    webhooks: createWebhooksPort(pool, {
+      sealing: lanes?.sealing ?? null,
+      targetProblem: (url) => targetProblem(url, targetRules),
+      sendTest: lanes === null ? null : (id) => sendTest(base, lanes, id),
+    }),
     kick: (userId, sessionId) => kick(base, pool, userId, sessionId),
     ready: () => health.ready(),
     metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),

@@ -43,12 +43,14 @@ async function start(settings: Settings, running: AsyncDisposableStack, logger: 
 
 /** The embedded servers stand in for those that no URL names; the app cannot tell them apart. */
 async function startServers(settings: Settings, running: AsyncDisposableStack, logger: Logger): Promise<AppSettings> {
-  let { MQTT_URL, DATABASE_URL } = settings;
+  let { MQTT_URL, DATABASE_URL, SECRET_KEY } = settings;
   if (DATABASE_URL === null) {
     const { startEmbeddedDatabase } = await import('./embedded/database.ts');
     const database = running.use(await startEmbeddedDatabase({ dataDir: settings.DATA_DIR }));
     DATABASE_URL = database.url;
     logger.info({ event: 'embedded.database', dataDir: settings.DATA_DIR });
+    const { keepSecretKey } = await import('./embedded/secret-key.ts');
+    SECRET_KEY ??= await keepSecretKey(settings.DATA_DIR);
   }
   if (MQTT_URL === null && settings.ROLES.includes('ingest')) {
     const { startEmbeddedBroker } = await import('./embedded/broker.ts');
@@ -56,7 +58,7 @@ async function startServers(settings: Settings, running: AsyncDisposableStack, l
     MQTT_URL = broker.url;
     logger.info({ event: 'embedded.broker', url: broker.url });
   }
-  return { ...settings, DATABASE_URL, MQTT_URL: MQTT_URL ?? 'mqtt://127.0.0.1' };
+  return { ...settings, DATABASE_URL, SECRET_KEY, MQTT_URL: MQTT_URL ?? 'mqtt://127.0.0.1' };
 }
 
 function welcome(settings: Settings, httpUrl: string, mqttUrl: string): string {

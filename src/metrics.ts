@@ -7,6 +7,9 @@ import type { Settled } from './ingest/ingest.ts';
 const secondsBuckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const messagesBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 
+/** How far an endpoint is behind, by the lanes that this process runs. */
+export type Lag = { readonly endpointId: string; readonly events: number; readonly oldestAtMs: number | null };
+
 export type LinkGauges = { readonly isLinkUp: boolean; readonly isLeaseHeld: boolean };
 
 export class Metrics {
@@ -59,6 +62,19 @@ export class Metrics {
     registers: this.#registers,
   });
 
+  readonly attempts = new Counter({
+    name: 'willow_webhook_attempts_total',
+    help: 'Webhook requests, by outcome (delivered, refused, gone, failed).',
+    labelNames: ['outcome'] as const,
+    registers: this.#registers,
+  });
+  readonly #delivery = new Histogram({
+    name: 'willow_webhook_delivery_seconds',
+    help: 'From the time of an event to the 2xx of its receiver.',
+    buckets: [...secondsBuckets, 60, 600, 3_600, 86_400],
+    registers: this.#registers,
+  });
+
   /** `link` is asked whenever the metrics are. */
   constructor(link: () => LinkGauges) {
     const { registry } = this;
@@ -75,6 +91,35 @@ export class Metrics {
       });
     gauge('willow_link_up', '1 while this process is connected to the broker.', () => link().isLinkUp);
     gauge('willow_lease_held', '1 while this process holds the ingest lease.', () => link().isLeaseHeld);
+  }
+
+  /** `lags` is asked whenever the metrics are. */
+  watchLanes(lags: () => readonly Lag[], nowMs: () => number): void {
+    const registers = this.#registers;
+    const gauge = (name: string, help: string, valueOf: (lag: Lag) => number) =>
+      new Gauge({
+        name,
+        help,
+        labelNames: ['endpoint'] as const,
+        registers,
+        collect() {
+          this.reset();
+          for (const lag of lags()) this.set({ endpoint: lag.endpointId }, valueOf(lag));
+        },
+      });
+    gauge(
+      'willow_webhook_lag_events',
+      'Events of the log that the slowest lane of an endpoint has not passed.',
+      (lag) => lag.events,
+    );
+    gauge('willow_webhook_lag_seconds', 'The age of the oldest event that is being delivered to an endpoint.', (lag) =>
+      lag.oldestAtMs === null ? 0 : Math.max(0, nowMs() - lag.oldestAtMs) / 1000,
+    );
+  }
+
+  /** How long each event took, in ms. */
+  delivered(tookMs: readonly number[]): void {
+    for (const ms of tookMs) this.#delivery.observe(ms / 1000);
   }
 
   settled(all: readonly Settled[], settleMs: number): void {

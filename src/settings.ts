@@ -5,6 +5,8 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { JsonPointer } from './core/json.ts';
 import { logLevels } from './runtime/logger.ts';
+import { howToMakeAKey, keysOf, secretKeysMax } from './runtime/secret-key.ts';
+import { parseNetworks } from './webhooks/target-guard.ts';
 
 /** Decimal digits and nothing else: white space is not 0, and 1e3 is a typing error. */
 function wholeNumber(max: number) {
@@ -24,7 +26,21 @@ const root = z
 const name = z.string().min(1).max(256);
 const secret = z.string().min(1).max(4_096);
 
-const allRoles = ['ingest', 'api'] as const;
+const yesOrNo = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');
+
+const keysSentence = `must be 32 bytes as base64url (up to ${secretKeysMax} of them, commas in between); ${howToMakeAKey}`;
+const keys = z
+  .string()
+  .refine((text) => keysOf(text) !== null, keysSentence)
+  .transform(keysOf);
+
+const networks = z.string().transform((text, context) => {
+  const parsed = parseNetworks(text);
+  if (parsed.kind === 'problem') context.addIssue(parsed.problem);
+  return text.split(',').map((network) => network.trim());
+});
+
+const allRoles = ['ingest', 'api', 'webhooks'] as const;
 const roles = z
   .string()
   .transform((list) => [...new Set(list.split(',').map((role) => role.trim()))])
@@ -93,7 +109,7 @@ export const settingsTable = {
   DATA_DIR: {
     schema: z.string().min(1),
     default: './.willow',
-    description: 'The directory of the embedded PostgreSQL.',
+    description: 'The directory of the embedded PostgreSQL, and of the key that is made where SECRET_KEY is unset.',
   },
   LOGIN_TOPIC: { schema: root, default: '/login', description: 'The root of the topics that births are published on.' },
   LOGOUT_TOPIC: {
@@ -142,11 +158,29 @@ export const settingsTable = {
     default: '10000',
     description: 'How many messages that mean nothing are kept, the newest.',
   },
+  SECRET_KEY: {
+    schema: keys,
+    default: null,
+    isSecret: true,
+    description:
+      'What secrets in the database are encrypted with: 32 bytes as base64url; several, with commas in between, the newest first. Unset: one is made and kept in DATA_DIR, where DATABASE_URL is unset too; elsewhere webhooks need it.',
+  },
+  WEBHOOK_ALLOW_HTTP: {
+    schema: yesOrNo,
+    default: 'false',
+    description: 'Whether webhooks may go to http URLs: true or false. Otherwise to https only.',
+  },
+  WEBHOOK_ALLOW_NETWORKS: {
+    schema: networks,
+    default: null,
+    description:
+      'Networks that webhooks may go to besides public addresses, such as 10.1.0.0/16,fd00::/8. Unset: public addresses only.',
+  },
   ROLES: {
     schema: roles,
-    default: 'ingest,api',
+    default: 'ingest,api,webhooks',
     description:
-      'What this process does: ingest listens to the broker, api answers over HTTP. Health and metrics are always served.',
+      'What this process does: ingest listens to the broker, api answers over HTTP, webhooks sends them. Health and metrics are always served.',
   },
   LOG_LEVEL: {
     schema: z.enum(logLevels),
@@ -210,6 +244,7 @@ function textOf(
 
 function contradictions(settings: Settings): string[] {
   const { HTTP_HOST, API_KEY, LOGIN_TOPIC, LOGOUT_TOPIC, MQTT_SHARED_GROUP, MQTT_URL, ROLES } = settings;
+  const { DATABASE_URL, SECRET_KEY } = settings;
   const problems: string[] = [];
   if (!isLoopback(HTTP_HOST) && API_KEY === null) {
     problems.push(
@@ -221,6 +256,11 @@ function contradictions(settings: Settings): string[] {
   }
   if (MQTT_SHARED_GROUP !== null && MQTT_URL === null && ROLES.includes('ingest')) {
     problems.push('MQTT_SHARED_GROUP: needs MQTT_URL, because the embedded broker has no shared subscriptions');
+  }
+  if (SECRET_KEY === null && DATABASE_URL !== null && ROLES.includes('webhooks')) {
+    problems.push(
+      `SECRET_KEY: is needed, because DATABASE_URL is set: the secrets of webhooks are encrypted with it; ${howToMakeAKey}, or leave webhooks out of ROLES`,
+    );
   }
   return problems;
 }

@@ -18,19 +18,20 @@ function isWithinIdLength(text: string): boolean {
   return text.length <= 2 * idCharactersMax && Array.from(text).length <= idCharactersMax;
 }
 
-const id = z
+/** Any text that may stand for something. */
+export const Id = z
   .string()
   .min(1, 'is empty')
   .refine(isWithinIdLength, `is longer than ${idCharactersMax} characters`)
   .refine(isStorableText, 'has a control character or a lone surrogate');
 
-export const UserId = id.brand<'UserId'>();
+export const UserId = Id.brand<'UserId'>();
 export type UserId = z.infer<typeof UserId>;
 
-export const SessionId = id.brand<'SessionId'>();
+export const SessionId = Id.brand<'SessionId'>();
 export type SessionId = z.infer<typeof SessionId>;
 
-export const ClientId = id.brand<'ClientId'>();
+export const ClientId = Id.brand<'ClientId'>();
 export type ClientId = z.infer<typeof ClientId>;
 
 /** An integer that grows with every connection of a session: connect time in ms, or a counter. */

@@ -15,7 +15,9 @@ const frameworkDetails: Readonly<Record<string, string>> = {
 
 export function problemOf(error: unknown, isUnavailable: (error: unknown) => boolean): Problem {
   if (error instanceof ProblemError) return error.problem;
-  if (hasZodFastifySchemaValidationErrors(error)) return badInput(inputErrorsOf(error));
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    return error.validationContext === 'body' ? badBody(fieldErrorsOf(error)) : badInput(inputErrorsOf(error));
+  }
   if (isUnavailable(error)) return { type: 'database-unavailable', detail: 'try again in a few seconds' };
   return frameworkProblem(error) ?? { type: 'internal' };
 }
@@ -25,29 +27,44 @@ export function badInput(errors: readonly InputError[]): Problem {
   return { type: 'bad-input', detail: sentences.join('; '), errors };
 }
 
-const places = { params: 'path', querystring: 'query', headers: 'header', body: 'body' } as const;
+/** JSON, as its type says, but not what was to be sent. A name is empty where the body as a whole is meant. */
+export function badBody(errors: readonly Omit<InputError, 'in'>[]): Problem {
+  const sentences = errors.map(({ name, detail }) =>
+    name === '' ? `the body ${detail}` : `the field ${name} ${detail}`,
+  );
+  return { type: 'bad-body', detail: sentences.join('; '), errors: errors.map((error) => ({ in: 'body', ...error })) };
+}
+
+const places = { params: 'path', querystring: 'query', headers: 'header' } as const;
 
 type ValidationError = {
   readonly validation: readonly {
     readonly instancePath: string;
     readonly message?: string | undefined;
-    readonly params?: { readonly keys?: unknown };
+    readonly params?: unknown;
   }[];
   readonly validationContext?: string;
 };
 
-function inputErrorsOf({ validation, validationContext }: ValidationError): InputError[] {
-  const place = places[validationContext as keyof typeof places];
-  return validation.flatMap(({ instancePath, message, params }) => {
-    const name = instancePath.slice(1);
-    if (!Array.isArray(params?.keys)) return [{ in: place, name, detail: message ?? 'is not valid' }];
-    // Zod tells unknown names at the object that has them.
-    return params.keys.map((key) => ({
-      in: place,
-      name: [name, String(key)].filter(Boolean).join('/'),
-      detail: 'is not known',
-    }));
-  });
+function inputErrorsOf(error: ValidationError): InputError[] {
+  const place = places[error.validationContext as keyof typeof places];
+  return fieldErrorsOf(error).map((field) => ({ in: place, ...field }));
+}
+
+/** Of the mistakes in a request, so many are told. */
+const shownMax = { names: 10, characters: 64 };
+
+/** What nobody asked for is named, as what is wrong is. */
+function fieldErrorsOf({ validation }: ValidationError): Omit<InputError, 'in'>[] {
+  return validation
+    .flatMap(({ instancePath, message, params }) => {
+      const name = instancePath.slice(1);
+      // Zod tells unknown names at the object that has them.
+      const unknown = params instanceof Object && 'keys' in params && Array.isArray(params.keys) ? params.keys : null;
+      if (unknown === null) return [{ name, detail: message ?? 'is not valid' }];
+      return unknown.map((key) => ({ name: String(key).slice(0, shownMax.characters), detail: 'is not known' }));
+    })
+    .slice(0, shownMax.names);
 }
 
 /** Only the framework's own errors are taken at their word: a status on any other error is none of the caller's. */

@@ -1,13 +1,25 @@
 // What the routes take: ids in the path, the page of a list in the query. The schemas validate, and give the handlers their types.
 
 import { z } from 'zod';
-import { SessionId, UserId } from '../core/ids.ts';
+import { Id, SessionId, UserId } from '../core/ids.ts';
 
 export const UserPath = z.object({ id: UserId });
 /** A question that is not understood is not answered with something else. */
 export const NoQuery = z.strictObject({});
 
 export const SessionPath = z.object({ id: UserId, sessionId: SessionId });
+
+/** Any id is asked for: one that no webhook has is unknown, whatever it looks like. */
+export const WebhookPath = z.object({ id: Id });
+const parkedIdSentence = 'must be a whole number';
+export const ParkedPath = WebhookPath.extend({
+  parkedId: z
+    .string()
+    .regex(/^\d{1,15}$/u, parkedIdSentence)
+    .transform(Number),
+});
+/** Of a call that takes nothing. */
+export const NoBody = z.strictObject({}, 'must be empty, or {}').nullish();
 
 export const limitMax = 1_000;
 const limitDefault = 100;

@@ -4,6 +4,8 @@
 import type { Presence as PresenceOfUser, ShownSession } from '../core/presence.ts';
 import type { EndedSession, Event, Session } from '../core/session.ts';
 import { isoTime } from './iso-time.ts';
+import type { Attempt, ParkedEvent } from './routes/attempts.ts';
+import type { Webhook } from './routes/webhooks.ts';
 
 export type LoggedEvent = Event & { readonly position: number };
 
@@ -49,6 +51,54 @@ export function eventBody(event: LoggedEvent) {
     ...(event.reason !== null && { reason: event.reason }),
     device: event.device,
     at: isoTime(event.atMs),
+  };
+}
+
+export function webhookBody(webhook: Webhook) {
+  return {
+    id: webhook.id,
+    url: webhook.url,
+    description: webhook.description,
+    events: webhook.events,
+    lanes: webhook.lanes,
+    maxBatch: webhook.maxBatch,
+    status: webhook.disabledReason === null ? ('enabled' as const) : ('disabled' as const),
+    disabledReason: webhook.disabledReason,
+    failingSince: isoTimeOrNull(webhook.failingSinceMs),
+    lastSuccessAt: isoTimeOrNull(webhook.lastSuccessAtMs),
+    previousSecretUntil: isoTimeOrNull(webhook.previousSecretUntilMs),
+    lag: { position: webhook.position, head: webhook.head, events: Math.max(0, webhook.head - webhook.position) },
+    createdAt: isoTime(webhook.createdAtMs),
+    updatedAt: isoTime(webhook.updatedAtMs),
+  };
+}
+
+export function attemptBody(attempt: Attempt) {
+  return {
+    id: attempt.id,
+    webhookId: attempt.webhookId,
+    firstPosition: attempt.first,
+    lastPosition: attempt.last,
+    count: attempt.count,
+    at: isoTime(attempt.atMs),
+    durationMs: attempt.durationMs,
+    outcome: attempt.outcome,
+    status: attempt.status,
+    detail: attempt.detail,
+    body: attempt.body,
+  };
+}
+
+export function parkedBody(parked: ParkedEvent) {
+  return {
+    id: parked.id,
+    event: eventBody(parked.event),
+    reason: parked.reason,
+    parkedAt: isoTime(parked.parkedAtMs),
+    attempts: parked.attempts,
+    status: parked.status,
+    detail: parked.detail,
+    retryAt: isoTimeOrNull(parked.retryAtMs),
   };
 }
 

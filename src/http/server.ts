@@ -10,16 +10,19 @@ import { isLoopbackHost, requireKey, requireScopes } from './auth.ts';
 import { malformedUrl, problemOf } from './failures.ts';
 import type { HttpServer } from './instance.ts';
 import { commonHeaders, type Problem, sendProblem, statusOf } from './problems.ts';
+import { type AttemptsPort, attemptRoutes } from './routes/attempts.ts';
 import { type EventsOfUserPort, eventRoutes } from './routes/events.ts';
 import { healthRoutes, type ReadyPort } from './routes/health.ts';
 import { type MetricsPort, metricsRoutes } from './routes/metrics.ts';
 import { type PresencePort, presenceRoutes } from './routes/presence.ts';
 import { type SessionsPort, sessionRoutes } from './routes/sessions.ts';
+import { type WebhooksPort, webhookActionRoutes, webhookRoutes } from './routes/webhooks.ts';
 import { answerClientError, createSocketServer } from './sockets.ts';
 
 export type HttpDeps = SessionsPort & {
   readonly presence: PresencePort;
   readonly eventsOfUser: EventsOfUserPort;
+  readonly webhooks: WebhooksPort & AttemptsPort;
   readonly ready: ReadyPort;
   readonly metrics: MetricsPort;
   /** False: health and metrics only. */
@@ -63,6 +66,9 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
     presenceRoutes(app, deps.presence);
     sessionRoutes(app, deps);
     eventRoutes(app, deps.eventsOfUser);
+    webhookRoutes(app, deps.webhooks);
+    webhookActionRoutes(app, deps.webhooks);
+    attemptRoutes(app, deps.webhooks);
   }
   healthRoutes(app, deps.ready);
   metricsRoutes(app, deps.metrics);

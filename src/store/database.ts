@@ -81,7 +81,7 @@ export async function ask<Row extends pg.QueryResultRow>(
 // SQLSTATE classes: connection exception, insufficient resources, operator intervention, system error; and a server that is read-only.
 const awayCodes = /^(?:08|53|57|58)|^25006$/;
 
-function meaningOf(error: unknown): unknown {
+export function meaningOf(error: unknown): unknown {
   // Whatever does not come from the server comes from the way to it.
   if (!(error instanceof pg.DatabaseError))
     return new DatabaseAwayError('the database cannot be reached', { cause: error });

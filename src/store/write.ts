@@ -71,7 +71,7 @@ const writeSql = (fence: string) => `
     from head, unnest($24::text[], $25::bigint[], $26::text[], $27::text[], $28::bigint[], $29::text[], $30::text[], $31::float8[])
       with ordinality as d(user_id, sequence, type, session_id, epoch, reason, device, at, n))
   select base, case when (select count(*) from written) <> $32::int or (select count(*) from written where is_new) <> $33::int
-    then willow_conflict() end from head`;
+    then willow_conflict() end, case when $1 > 0 then pg_notify('willow_log', '') end from head`;
 
 function time(column: string): string {
   return `to_timestamp(${column} / 1000)`;

@@ -50,7 +50,11 @@ const services = Object.entries(compose.services);
 
 /** The variables in an environment, as docker compose would fill them in. */
 function filledIn(environment: Service['environment']): Record<string, string> {
-  const given = { API_KEY: 'a key of some length', POSTGRES_PASSWORD: 'secret' };
+  const given = {
+    API_KEY: 'a key of some length',
+    SECRET_KEY: Buffer.alloc(32, 7).toString('base64url'),
+    POSTGRES_PASSWORD: 'secret',
+  };
   const fill = (value: string | number) =>
     String(value).replaceAll(/\$\{(\w+):\?[^}]+\}/g, (_all, name: keyof typeof given) => given[name]);
   return Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, fill(value)]));
@@ -144,6 +148,7 @@ describe('the compose file', () => {
     const settings = parseSettings(filledIn(environment), () => '');
     expect(settings).toMatchObject({ HTTP_HOST: '0.0.0.0', MQTT_URL: 'mqtt://emqx:1883' });
     expect(environment['API_KEY']).toMatch(/^\$\{API_KEY:\?.+\}$/);
+    expect(environment['SECRET_KEY']).toMatch(/^\$\{SECRET_KEY:\?.+\}$/);
     expect(new URL(settings.DATABASE_URL ?? '').hostname).toBe('postgres');
   });
 

@@ -5,8 +5,10 @@ import { describe, expect, test } from 'vitest';
 import type { ClientId, Epoch, SessionId, UserId } from '../../src/core/ids.ts';
 import { badInput } from '../../src/http/failures.ts';
 import { rawResponse } from '../../src/http/problems.ts';
-import { eventBody, presenceBody, sessionBody } from '../../src/http/render.ts';
+import { attemptBody, eventBody, parkedBody, presenceBody, sessionBody, webhookBody } from '../../src/http/render.ts';
+import { newWebhook } from '../../src/http/webhook-bodies.ts';
 import { Metrics } from '../../src/metrics.ts';
+import { attempt, hook, hooks, parked } from '../http/hook.ts';
 
 const root = new URL('../../', import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
@@ -101,6 +103,22 @@ describe('the examples are what the code renders', () => {
       atMs: ms('08:20:05'),
     });
     expect(JSON.stringify({ data: [event], nextCursor: null })).toBe(JSON.stringify(example('events')));
+  });
+
+  test('a new webhook', () => {
+    const body = example('new-webhook') as { description: unknown; events: unknown; url: unknown };
+    expect(newWebhook(() => null).parse(body)).toEqual(body);
+    const defaults = { ...body, description: null, events: null };
+    expect(newWebhook(() => null).parse({ url: body.url })).toEqual(defaults);
+  });
+
+  test('webhooks, attempts and what is parked', async () => {
+    const secret = 'whsec_c2VjcmV0';
+    const list = (item: unknown) => JSON.stringify({ data: [item], nextCursor: null });
+    expect(JSON.stringify({ ...webhookBody(hook), secret })).toBe(JSON.stringify(example('webhook')));
+    expect(list(attemptBody(attempt))).toBe(JSON.stringify(example('attempts')));
+    expect(list(parkedBody(parked))).toBe(JSON.stringify(example('parked')));
+    expect(await hooks.test(hook.id)).toEqual({ kind: 'sent', result: example('test') });
   });
 
   test('a problem', () => {

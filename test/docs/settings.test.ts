@@ -63,7 +63,12 @@ describe('the documents', () => {
 describe('an environment', () => {
   test('without any setting gives the defaults, and the API on loopback', () => {
     expect(parse({})).toMatchObject({ HTTP_HOST: '127.0.0.1', HTTP_PORT: 8080, API_KEY: null, MQTT_URL: null });
-    expect(parse({})).toMatchObject({ GRACE_MS: 5_000, LEASE_MS: 0, ROLES: ['ingest', 'api'], LOG_LEVEL: 'info' });
+    expect(parse({})).toMatchObject({
+      GRACE_MS: 5_000,
+      LEASE_MS: 0,
+      ROLES: ['ingest', 'api', 'webhooks'],
+      LOG_LEVEL: 'info',
+    });
     expect(parse({}).PAYLOAD_USER_ID).toEqual(['userId']);
   });
 
@@ -82,11 +87,15 @@ describe('an environment', () => {
       LOGOUT_TOPIC: 'app/out',
       PAYLOAD_SESSION_ID: '/device/~1id',
       GRACE_MS: '0',
+      WEBHOOK_ALLOW_HTTP: 'true',
+      WEBHOOK_ALLOW_NETWORKS: '10.1.0.0/16, fd00::/8',
       ROLES: ' api , ingest,api',
     });
     expect(settings).toMatchObject({ HTTP_HOST: '0.0.0.0', HTTP_PORT: 0, MQTT_SHARED_GROUP: 'willows', GRACE_MS: 0 });
     expect(settings.PAYLOAD_SESSION_ID).toEqual(['device', '/id']);
     expect(settings.ROLES).toEqual(['api', 'ingest']);
+    expect(settings.WEBHOOK_ALLOW_HTTP).toBe(true);
+    expect(settings.WEBHOOK_ALLOW_NETWORKS).toEqual(['10.1.0.0/16', 'fd00::/8']);
   });
 
   test('gives settings that nobody can change', () => {
@@ -124,6 +133,15 @@ describe('an environment', () => {
     'does not take "%s" for a number of ms',
     (GRACE_MS) => {
       expect(problemsOf({ GRACE_MS })).toEqual(['GRACE_MS: must be a whole number from 0 to 86400000']);
+    },
+  );
+
+  test.each(['10.1.0.0/33', '10.1.0/16', 'fd00::/129', 'example.com/8', '/8', '1.2.3.4/-1', '10.1.2.3/8'])(
+    'does not take "%s" for a network',
+    (WEBHOOK_ALLOW_NETWORKS) => {
+      const problems = problemsOf({ WEBHOOK_ALLOW_NETWORKS });
+      expect(problems).toHaveLength(1);
+      expect(problems[0]).toMatch(/^WEBHOOK_ALLOW_NETWORKS: .+/);
     },
   );
 
@@ -167,6 +185,42 @@ describe('the relations between settings', () => {
   });
 });
 
+describe('the keys that secrets are encrypted with', () => {
+  const keys = [1, 2].map((byte) => Buffer.alloc(32, byte));
+  const [newest = '', older = ''] = keys.map((key) => key.toString('base64url'));
+
+  test('are 32 bytes each, the newest first', () => {
+    expect(parse({ SECRET_KEY: newest }).SECRET_KEY).toEqual([keys[0]]);
+    expect(parse({ SECRET_KEY: `${newest}, ${older}` }).SECRET_KEY).toEqual(keys);
+  });
+
+  test.each([
+    'secret',
+    `${newest},`,
+    `${newest}=`,
+    `${newest}A`,
+    newest.slice(1),
+    Buffer.alloc(32, 0xff).toString('base64'),
+    `${newest.slice(0, -1)}F`,
+    Array.from({ length: 17 }, () => newest).join(),
+  ])('are not "%s", and the sentence does not repeat it', (SECRET_KEY) => {
+    const problems = problemsOf({ SECRET_KEY });
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(/^SECRET_KEY: must be 32 bytes as base64url .*openssl rand -base64 32/);
+    expect(problems[0]).not.toContain(SECRET_KEY);
+  });
+
+  test('are needed where the database is not the embedded one, unless webhooks are left out', () => {
+    const DATABASE_URL = 'postgres://db/willow';
+    expect(problemsOf({ DATABASE_URL })).toEqual([
+      expect.stringMatching(/^SECRET_KEY: is needed, because DATABASE_URL is set.*leave webhooks out of ROLES$/),
+    ]);
+    expect(problemsOf({ DATABASE_URL, SECRET_KEY: newest })).toEqual([]);
+    expect(problemsOf({ DATABASE_URL, ROLES: 'ingest,api' })).toEqual([]);
+    expect(problemsOf({})).toEqual([]);
+  });
+});
+
 describe('a secret', () => {
   test('can come from a file, without the line break at its end', () => {
     expect(parse({ API_KEY_FILE: '/run/secrets/key' }).API_KEY).toBe('a key of some length');
@@ -190,6 +244,7 @@ describe('a secret', () => {
       API_KEY: 'tell-nobody-the-key',
       MQTT_PASSWORD: 'tell-nobody-2',
       DATABASE_URL: 'postgres://willow:tell-nobody-3@db/willow',
+      SECRET_KEY: 'tell-nobody-6'.padEnd(42, '-').concat('A'),
       MQTT_URL: 'mqtt://tell-nobody-4:tell-nobody-5@broker:1883',
     };
     const summary = summaryOf(parse(environment));
@@ -198,6 +253,7 @@ describe('a secret', () => {
       API_KEY: '(set)',
       MQTT_PASSWORD: '(set)',
       DATABASE_URL: '(set)',
+      SECRET_KEY: '(set)',
       MQTT_URL: 'mqtt://broker:1883',
     });
     const wrong = { API_KEY: 'tell-nobody', DATABASE_URL: 'tell-nobody', MQTT_URL: 'ws://tell-nobody:x@broker' };
@@ -208,5 +264,7 @@ describe('a secret', () => {
 
 test('the summary tells what differs from the defaults, and nothing else', () => {
   expect(summaryOf(parse({}))).toEqual({});
-  expect(summaryOf(parse({ GRACE_MS: '5000', HTTP_PORT: '9000', ROLES: 'ingest,api' }))).toEqual({ HTTP_PORT: 9000 });
+  expect(summaryOf(parse({ GRACE_MS: '5000', HTTP_PORT: '9000', ROLES: 'ingest,api,webhooks' }))).toEqual({
+    HTTP_PORT: 9000,
+  });
 });

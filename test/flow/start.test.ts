@@ -7,13 +7,15 @@ import { createDatabase } from '../support/database.ts';
 import { createHome } from '../support/embedded.ts';
 import { findFreePort } from '../support/free-port.ts';
 import { startChild } from '../support/process.ts';
+import { secretKey } from '../support/willow.ts';
 
 type Refusal = { readonly code: number | null; readonly said: readonly string[] };
 
 /** Starts a Willow that cannot start; what it said besides its log. */
 async function refusalOf(environment: Readonly<Record<string, string>>): Promise<Refusal> {
   const { PATH, HOME } = process.env;
-  const env = { PATH, HOME, HTTP_PORT: '0', EMBEDDED_MQTT_PORT: '0', LOG_LEVEL: 'silent', ...environment };
+  const ports = { HTTP_PORT: '0', EMBEDDED_MQTT_PORT: '0' };
+  const env = { PATH, HOME, ...ports, SECRET_KEY: secretKey, LOG_LEVEL: 'silent', ...environment };
   await using child = await startChild(process.execPath, ['src/main.ts'], { env });
   const code = await child.exited;
   return { code, said: child.lines };
@@ -83,6 +85,14 @@ describe.concurrent('a start that cannot go on ends with code 1 and one sentence
   });
 });
 
+test('a database that others can read needs a key for the secrets in it, and the sentence says how to make one', async () => {
+  await using database = await createDatabase();
+  const { code, said } = await refusalOf({ DATABASE_URL: database.url, SECRET_KEY: '' });
+  expect(code).toBe(1);
+  expect(said).toHaveLength(2);
+  expect(said[1]).toMatch(/^ {2}SECRET_KEY: is needed, because DATABASE_URL is set.*openssl rand -base64 32.*ROLES$/);
+});
+
 test('bad settings are all said at once, each with its name', async () => {
   const { code, said } = await refusalOf({
     HTTP_HOST: '0.0.0.0',
@@ -93,6 +103,9 @@ test('bad settings are all said at once, each with its name', async () => {
     PAYLOAD_EPOCH: 'epoch',
     GRACE_MS: '-1',
     LEASE_MS: 'an hour',
+    SECRET_KEY: 'secret',
+    WEBHOOK_ALLOW_HTTP: 'yes',
+    WEBHOOK_ALLOW_NETWORKS: '10.0.0.0/40',
     ROLES: 'ingest,cook',
     LOG_LEVEL: 'loud',
   });
@@ -107,6 +120,9 @@ test('bad settings are all said at once, each with its name', async () => {
     'PAYLOAD_EPOCH',
     'GRACE_MS',
     'LEASE_MS',
+    'SECRET_KEY',
+    'WEBHOOK_ALLOW_HTTP',
+    'WEBHOOK_ALLOW_NETWORKS',
     'ROLES',
     'LOG_LEVEL',
   ]);

@@ -7,7 +7,17 @@ import { type Call, expectProblem, ports, type Route, serve } from './serve.ts';
 const apiKey = 'willow-key-ä-0123456789abcdef';
 /** Headers carry bytes: UTF-8, one character a byte. */
 const keyBytes = Buffer.from(apiKey).toString('latin1');
-const pathOf = ({ url }: Route): string => url.replace(':id', 'ada').replace(':sessionId', 'phone');
+const pathOf = ({ url }: Route): string =>
+  url.replace(':id', 'ada').replace(':sessionId', 'phone').replace(':parkedId', '3');
+/** What a route needs to be told, so that nothing is missing but the key. */
+const bodies: Readonly<Record<string, object>> = {
+  '/webhooks': { url: 'https://example.com/hook' },
+  '/webhooks/:id': {},
+  '/webhooks/:id/replay': { after: 0 },
+};
+const json = { 'content-type': 'application/json' };
+const bodyOf = ({ method, url }: Route): Pick<Call, 'body'> =>
+  (method === 'POST' || method === 'PATCH') && url in bodies ? { body: JSON.stringify(bodies[url]) } : {};
 
 test('every route says who may call it', async () => {
   await using served = await serve();
@@ -20,6 +30,23 @@ test('every route says who may call it', async () => {
     'DELETE /users/:id/sessions/:sessionId': 'sessions:write',
     'GET /users/:id/events': 'events:read',
     'HEAD /users/:id/events': 'events:read',
+    'POST /webhooks': 'webhooks:admin',
+    'GET /webhooks': 'webhooks:admin',
+    'HEAD /webhooks': 'webhooks:admin',
+    'GET /webhooks/:id': 'webhooks:admin',
+    'HEAD /webhooks/:id': 'webhooks:admin',
+    'PATCH /webhooks/:id': 'webhooks:admin',
+    'DELETE /webhooks/:id': 'webhooks:admin',
+    'POST /webhooks/:id/rotate': 'webhooks:admin',
+    'POST /webhooks/:id/test': 'webhooks:admin',
+    'POST /webhooks/:id/enable': 'webhooks:admin',
+    'POST /webhooks/:id/replay': 'webhooks:admin',
+    'GET /webhooks/:id/attempts': 'webhooks:admin',
+    'HEAD /webhooks/:id/attempts': 'webhooks:admin',
+    'GET /webhooks/:id/parked': 'webhooks:admin',
+    'HEAD /webhooks/:id/parked': 'webhooks:admin',
+    'POST /webhooks/:id/parked/retry': 'webhooks:admin',
+    'POST /webhooks/:id/parked/:parkedId/retry': 'webhooks:admin',
     'GET /healthz': 'open',
     'HEAD /healthz': 'open',
     'GET /readyz': 'open',
@@ -58,7 +85,15 @@ test.each(Object.entries(refusedKeys))('no route but the open ones answers to %s
     calls += 1;
     throw new Error('a port was reached');
   };
-  const guarded = { presence: counted, listSessions: counted, kick: counted, eventsOfUser: counted, metrics: counted };
+  const webhooks = Object.fromEntries(Object.keys(ports.webhooks).map((name) => [name, counted]));
+  const guarded = {
+    presence: counted,
+    listSessions: counted,
+    kick: counted,
+    eventsOfUser: counted,
+    metrics: counted,
+    webhooks: { ...ports.webhooks, ...webhooks },
+  };
   await using served = await serve({ apiKey, ...guarded });
   for (const route of served.routes) {
     const headers: Call['headers'] = authorization === undefined ? {} : { authorization };
@@ -79,7 +114,8 @@ test('every route answers to the key, under any host, and the key is nowhere in 
   await using served = await serve({ apiKey });
   for (const route of served.routes) {
     const headers = { authorization: `bearer  ${keyBytes}`, host: 'willow.example.com' };
-    const { status } = await served.call({ method: route.method, path: pathOf(route), headers });
+    const call = { method: route.method, path: pathOf(route), ...bodyOf(route) };
+    const { status } = await served.call({ ...call, headers: { ...json, ...headers } });
     expect(status, `${route.method} ${route.url}`).toBeLessThan(300);
   }
   expect(served.log).toHaveLength(served.routes.length);

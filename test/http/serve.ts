@@ -10,6 +10,7 @@ import { pino } from 'pino';
 import { expect } from 'vitest';
 import type { HttpServer } from '../../src/http/instance.ts';
 import { createHttpServer, type HttpDeps, listen } from '../../src/http/server.ts';
+import { hooks } from './hook.ts';
 
 /** Far more than any answer takes, on a slow machine too: who waits longer has met a bug. */
 const waitMsMax = 20_000;
@@ -81,6 +82,7 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   listSessions: async () => [],
   kick: async () => 'done',
   eventsOfUser: async () => [],
+  webhooks: hooks,
   ready: async () => ({ isReady: true, checks: {} }),
   metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'willow_up 1\n' }),
 };
@@ -107,7 +109,8 @@ async function answerTo(port: number, agent: Agent, { method = 'GET', path, head
   const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
   const all = { ...length, ...headers };
   const request = httpRequest({ host: '127.0.0.1', port, agent, method, path, headers: all, signal });
-  request.end(body);
+  // Bytes, because with a text Node writes the headers in the encoding of the body.
+  request.end(body === undefined ? undefined : Buffer.from(body));
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   const chunks: Buffer[] = [];
   for await (const chunk of response) chunks.push(chunk as Buffer);

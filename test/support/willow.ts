@@ -26,11 +26,15 @@ export type Willow = AsyncDisposable & {
   readonly events: (userId: string) => Promise<readonly LoggedEvent[]>;
 };
 
+/** One for all, so that a second process can open what a first one sealed. */
+export const secretKey = Buffer.alloc(32, 7).toString('base64url');
+
 type WillowEnvironment = Readonly<Record<string, string>>;
 
 export async function startWillow(environment: WillowEnvironment): Promise<Willow> {
   const { PATH, HOME } = process.env;
-  const env = { PATH, HOME, HTTP_PORT: '0', EMBEDDED_MQTT_PORT: '0', LOG_LEVEL: 'debug', ...environment };
+  const ports = { HTTP_PORT: '0', EMBEDDED_MQTT_PORT: '0' };
+  const env = { PATH, HOME, ...ports, SECRET_KEY: secretKey, LOG_LEVEL: 'debug', ...environment };
   const child = await startChild(process.execPath, ['src/main.ts'], { env });
   try {
     const ready = await child.line((line) => eventOf(line, 'willow.ready'), 'willow.ready');

@@ -1,0 +1,127 @@
+// What becomes of a delivery after an attempt, decided once: what an answer means (`attemptOf`), and what follows from it
+// (`verdict`). An outage keeps the event, whatever it takes; only what the receiver's application itself refuses, or what
+// fails while its other events succeed, is parked for a person. Nobody else looks at a status.
+
+/** One HTTP request of a delivery, as far as it came. */
+export type Attempt =
+  | { readonly kind: 'delivered'; readonly status: number }
+  | { readonly kind: 'refused'; readonly status: RefusalStatus }
+  | { readonly kind: 'gone' }
+  | {
+      readonly kind: 'failed';
+      readonly why: 'status';
+      readonly status: number;
+      readonly retryAfterMs: number | null;
+    }
+  | { readonly kind: 'failed'; readonly why: NoAnswer; readonly status: null; readonly retryAfterMs: null };
+
+export type NoAnswer = 'timeout' | 'connection' | 'tls' | 'blocked';
+
+const refusalStatuses = [400, 413, 422] as const;
+type RefusalStatus = (typeof refusalStatuses)[number];
+
+/** The delivery in hand: an event, or a batch of them. */
+export type DeliveryInHand = {
+  /** Tries of this delivery that failed or were refused before this one. */
+  readonly attempts: number;
+  readonly firstFailedAtMs: number | null;
+  readonly eventCount: number;
+};
+
+export type EndpointHealth = {
+  /** Of the first failure since the last success, over all lanes. */
+  readonly failingSinceMs: number | null;
+  readonly lastSuccessAtMs: number | null;
+};
+
+export type Verdict =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'retry'; readonly atMs: number }
+  | { readonly kind: 'park'; readonly because: 'refused' | 'failed-for-a-day' }
+  /** The events of a batch are sent again one by one, at once. */
+  | { readonly kind: 'split' }
+  | { readonly kind: 'disable'; readonly because: 'gone' | 'failing' };
+
+/** The wait after the first failure, the second …; the last one repeats. */
+export const retryScheduleMs = [5_000, 30_000, 120_000, 300_000] as const;
+export const refusedTriesMax = 3;
+const dayMs = 86_400_000;
+export const failingEventMsMax = dayMs;
+export const failingEndpointMsMax = 5 * dayMs;
+/** A success as old as this says that the endpoint worked, not that it works. Tries are at most 10 minutes apart. */
+const successMsMax = 3_600_000;
+
+/** What an answer means. `retryAfterMs` is what the answer asked for. */
+export function attemptOf(status: number, retryAfterMs: number | null): Attempt {
+  if (status >= 200 && status <= 299) return { kind: 'delivered', status };
+  if (status === 410) return { kind: 'gone' };
+  const refusal = refusalStatuses.find((known) => known === status);
+  if (refusal !== undefined) return { kind: 'refused', status: refusal };
+  return { kind: 'failed', why: 'status', status, retryAfterMs };
+}
+
+/**
+ * What an attempt says of its endpoint: whether `failing` ends (`works`), or begins unless it has (`fails`). A refusal is an
+ * answer of the receiver's application about one event: it proves neither that the endpoint takes events nor that it is
+ * away, so it neither ends nor begins anything.
+ */
+export function evidenceOf(attempt: Attempt): 'works' | 'fails' | 'neither' {
+  switch (attempt.kind) {
+    case 'delivered':
+      return 'works';
+    case 'failed':
+      return 'fails';
+    case 'refused':
+    case 'gone':
+      return 'neither';
+  }
+}
+
+/** `random` is a number in [0, 1); `delivery` and `endpoint` are as they were before this attempt. */
+export function verdict(
+  attempt: Attempt,
+  delivery: DeliveryInHand,
+  endpoint: EndpointHealth,
+  nowMs: number,
+  random: number,
+): Verdict {
+  switch (attempt.kind) {
+    case 'delivered':
+      return { kind: 'done' };
+    case 'gone':
+      return { kind: 'disable', because: 'gone' };
+    case 'refused':
+      if (delivery.eventCount > 1) return { kind: 'split' };
+      if (delivery.attempts + 1 >= refusedTriesMax) return { kind: 'park', because: 'refused' };
+      return { kind: 'retry', atMs: nowMs + waitMs(delivery.attempts, null, random) };
+    case 'failed':
+      if (hasFailedFor(failingEndpointMsMax, endpoint.failingSinceMs, nowMs)) {
+        return { kind: 'disable', because: 'failing' };
+      }
+      if (failsAlone(delivery, endpoint, nowMs)) {
+        return delivery.eventCount > 1 ? { kind: 'split' } : { kind: 'park', because: 'failed-for-a-day' };
+      }
+      return { kind: 'retry', atMs: nowMs + waitMs(delivery.attempts, attempt.retryAfterMs, random) };
+  }
+}
+
+/**
+ * This event has failed for a day while others of its endpoint succeed. That some succeeded after it first failed would not
+ * be enough: the last success before an outage may be younger than an event's first failure, and an event is not to blame
+ * for an outage. So a success must be recent.
+ */
+function failsAlone({ firstFailedAtMs }: DeliveryInHand, { lastSuccessAtMs }: EndpointHealth, nowMs: number): boolean {
+  const works = lastSuccessAtMs !== null && lastSuccessAtMs > nowMs - successMsMax;
+  return works && hasFailedFor(failingEventMsMax, firstFailedAtMs, nowMs);
+}
+
+function hasFailedFor(ms: number, sinceMs: number | null, nowMs: number): boolean {
+  return sinceMs !== null && sinceMs <= nowMs - ms;
+}
+
+/** The schedule ±20 %, so that what failed together does not return together; longer if asked, up to twice the schedule. */
+function waitMs(failuresBefore: number, retryAfterMs: number | null, random: number): number {
+  const scheduledMs = retryScheduleMs[Math.min(failuresBefore, retryScheduleMs.length - 1)] ?? retryScheduleMs[3];
+  const jitteredMs = Math.round(scheduledMs * (0.8 + 0.4 * random));
+  return Math.max(jitteredMs, Math.min(retryAfterMs ?? 0, 2 * scheduledMs));
+}

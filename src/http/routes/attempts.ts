@@ -1,0 +1,100 @@
+// What was tried for a webhook, and the events that it refused: lists for a person, and a second chance.
+
+import type { FastifyReply } from 'fastify';
+import { z } from 'zod';
+import { defineCursor, type Page, pageOf } from '../cursor.ts';
+import type { HttpServer } from '../instance.ts';
+import { NoBody, PageQuery, ParkedPath, WebhookPath } from '../parameters.ts';
+import { sendProblem } from '../problems.ts';
+import { attemptBody, type LoggedEvent, parkedBody } from '../render.ts';
+
+const Place = z.strictObject({ id: z.int().min(0) });
+const attemptsCursor = defineCursor('attempts', Place);
+const parkedCursor = defineCursor('parked', Place);
+
+export type Attempt = {
+  readonly id: number;
+  readonly webhookId: string;
+  /** Positions; null for a test. */
+  readonly first: number | null;
+  readonly last: number | null;
+  readonly count: number;
+  readonly atMs: number;
+  readonly durationMs: number;
+  readonly outcome: string;
+  readonly status: number | null;
+  readonly detail: string | null;
+  readonly body: string | null;
+};
+
+export type ParkedEvent = {
+  readonly id: number;
+  readonly event: LoggedEvent;
+  readonly reason: string;
+  readonly parkedAtMs: number;
+  readonly attempts: number;
+  readonly status: number | null;
+  readonly detail: string | null;
+  readonly retryAtMs: number | null;
+};
+
+type IdPage = { readonly limit: number; readonly before: number | null };
+
+/** Newest first. Null: there is no such webhook. */
+export type AttemptsPort = {
+  readonly listAttempts: (id: string, page: IdPage) => Promise<readonly Attempt[] | null>;
+  readonly listParked: (id: string, page: IdPage) => Promise<readonly ParkedEvent[] | null>;
+  /** One, or all where that is null; how many there were. */
+  readonly retryParked: (id: string, parkedId: number | null) => Promise<number | null>;
+};
+
+export function attemptRoutes(app: HttpServer, { listAttempts, listParked, retryParked }: AttemptsPort): void {
+  app.get(
+    '/webhooks/:id/attempts',
+    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, querystring: PageQuery } },
+    async ({ params, query }, reply) =>
+      list(reply, query, attemptsCursor, (page) => listAttempts(params.id, page), attemptBody),
+  );
+
+  app.get(
+    '/webhooks/:id/parked',
+    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, querystring: PageQuery } },
+    async ({ params, query }, reply) =>
+      list(reply, query, parkedCursor, (page) => listParked(params.id, page), parkedBody),
+  );
+
+  app.post(
+    '/webhooks/:id/parked/retry',
+    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, body: NoBody } },
+    async (request, reply) => {
+      const count = await retryParked(request.params.id, null);
+      if (count === null) return sendProblem(reply, { type: 'unknown-webhook' });
+      return reply.code(202).send({ retried: count });
+    },
+  );
+
+  app.post(
+    '/webhooks/:id/parked/:parkedId/retry',
+    { config: { scope: 'webhooks:admin' }, schema: { params: ParkedPath, body: NoBody } },
+    async (request, reply) => {
+      const count = await retryParked(request.params.id, request.params.parkedId);
+      if (count === null) return sendProblem(reply, { type: 'unknown-webhook' });
+      if (count === 0) return sendProblem(reply, { type: 'unknown-parked' });
+      return reply.code(202).send({ retried: count });
+    },
+  );
+}
+
+async function list<Row extends { readonly id: number }, Item>(
+  reply: FastifyReply,
+  { limit, cursor: text }: z.infer<typeof PageQuery>,
+  cursor: typeof attemptsCursor,
+  read: (page: IdPage) => Promise<readonly Row[] | null>,
+  itemOf: (row: Row) => Item,
+): Promise<Page<Item> | FastifyReply> {
+  const place = text === undefined ? { id: null } : cursor.decode(text);
+  if (place === null) return sendProblem(reply, { type: 'bad-cursor' });
+  const rows = await read({ limit: limit + 1, before: place.id });
+  if (rows === null) return sendProblem(reply, { type: 'unknown-webhook' });
+  return pageOf(rows, limit, { itemOf, cursorOf: ({ id }) => cursor.encode({ id }) });
+}

@@ -1,0 +1,94 @@
+// What the calls about webhooks take as their body. Each field that is wrong is named in the answer, with a sentence.
+
+import { z } from 'zod';
+import { isStorableText } from '../core/ids.ts';
+import { eventTypes } from '../core/session.ts';
+
+const urlCharactersMax = 2_048;
+const descriptionCharactersMax = 256;
+const lanesMax = 64;
+const lanesDefault = 8;
+const batchEventsMax = 1_000;
+
+/** Why a URL cannot be a webhook's, as a sentence; null when it can. */
+export type UrlProblem = (url: string) => string | null;
+
+function wholeNumber(min: number, max: number) {
+  const sentence = `must be a whole number from ${min} to ${max}`;
+  return z.number(sentence).refine((value) => Number.isInteger(value) && value >= min && value <= max, sentence);
+}
+
+/** As it is called in the end: numbers in other bases and full-width digits are not what they seem. */
+function urlOf(targetProblem: UrlProblem) {
+  return z.string('must be a URL such as https://example.com/hook').transform((text, context) => {
+    const href = URL.parse(text)?.href ?? '';
+    const isTooLong = text.length > urlCharactersMax || href.length > urlCharactersMax;
+    const problem = isTooLong ? `it has more than ${urlCharactersMax} characters` : targetProblem(text);
+    if (problem === null) return href;
+    context.addIssue(`cannot be called: ${problem}`);
+    return z.NEVER;
+  });
+}
+
+const Description = z
+  .string('must be text')
+  .max(descriptionCharactersMax, `must have at most ${descriptionCharactersMax} characters`)
+  .refine(isStorableText, 'has a control character or a lone surrogate')
+  .nullable();
+
+const typesSentence = `must be a list of some of ${eventTypes.join(', ')}; leave it out for all of them`;
+const Types = z
+  .array(z.enum(eventTypes, `must be one of ${eventTypes.join(', ')}`), typesSentence)
+  .refine((types) => types.length >= 1 && types.length <= eventTypes.length, typesSentence)
+  .transform((types) => [...new Set(types)])
+  .nullable();
+
+const Lanes = wholeNumber(1, lanesMax);
+const MaxBatch = wholeNumber(1, batchEventsMax);
+const Position = wholeNumber(0, Number.MAX_SAFE_INTEGER);
+const Time = z.iso
+  .datetime({ offset: true, error: 'must be a time in ISO 8601, such as 2026-11-23T08:00:00Z' })
+  .transform((text) => Date.parse(text));
+
+const isObject = 'must be a JSON object';
+
+export function newWebhook(targetProblem: UrlProblem) {
+  return z.strictObject(
+    {
+      url: urlOf(targetProblem),
+      description: Description.default(null),
+      events: Types.default(null),
+      lanes: Lanes.default(lanesDefault),
+      maxBatch: MaxBatch.default(1),
+      after: Position.nullable().default(null),
+    },
+    isObject,
+  );
+}
+
+export function changedWebhook(targetProblem: UrlProblem) {
+  return z.strictObject(
+    {
+      url: urlOf(targetProblem).optional(),
+      description: Description.optional(),
+      events: Types.optional(),
+      lanes: Lanes.optional(),
+      maxBatch: MaxBatch.optional(),
+      enabled: z.boolean('must be true or false').optional(),
+    },
+    isObject,
+  );
+}
+
+export const ReplayFrom = z
+  .strictObject({ after: Position.optional(), since: Time.optional() }, isObject)
+  .transform(({ after, since }, context) => {
+    if (after !== undefined && since === undefined) return { after };
+    if (since !== undefined && after === undefined) return { sinceMs: since };
+    context.addIssue('must have either after (a position) or since (a time)');
+    return z.NEVER;
+  });
+
+export type NewWebhook = z.infer<ReturnType<typeof newWebhook>>;
+export type ChangedWebhook = z.infer<ReturnType<typeof changedWebhook>>;
+export type ReplayFrom = z.infer<typeof ReplayFrom>;

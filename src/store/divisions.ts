@@ -1,0 +1,81 @@
+// How the users of an endpoint are divided among its lanes. A new division ("generation") begins where the one before ends, and none of its
+// lanes may run before all of the older are gone (lanes.ts), so that a user's events are never in two lanes at once. There are at most two:
+// the one that runs, and one that waits. Who holds a lane that is changed here loses it (a larger token), and reads it anew.
+
+import type { Tx } from './transact.ts';
+
+/** Any number, as long as all versions agree. */
+const managingLockKey = 0x6c_61_6e;
+
+/**
+ * Nobody else manages this endpoint until the transaction ends; then its lanes, in one order, and before the endpoint itself: so do those who
+ * record what lanes did, and nobody waits in a circle.
+ */
+export async function lockLanes(tx: Tx, endpointId: string): Promise<void> {
+  await tx.ask({ text: 'select pg_advisory_xact_lock($1, hashtext($2))', values: [managingLockKey, endpointId] });
+  await tx.ask({
+    text: 'select from lanes where endpoint_id = $1 order by generation, lane for update',
+    values: [endpointId],
+  });
+}
+
+export async function divide(
+  tx: Tx,
+  endpointId: string,
+  division: { readonly generation: number; readonly lanes: number; readonly position: number },
+): Promise<void> {
+  await tx.ask({
+    text: `insert into lanes (endpoint_id, generation, lane, "of", position)
+      select $1, $2::int, n, $3::int, $4::bigint from generate_series(0, $3::int - 1) n`,
+    values: [endpointId, division.generation, division.lanes, division.position],
+  });
+}
+
+/**
+ * What runs goes on to the end of the log as it is now, and the new division begins there. While an older one is still on its way, the one
+ * that waits has not sent anything: the new one takes its place.
+ */
+export async function redivide(tx: Tx, endpointId: string, lanes: number): Promise<void> {
+  const { rows } = await tx.ask<{ newest: number; is_waiting: boolean; start: number; head: number }>({
+    text: `select max(generation) as newest, count(distinct generation) > 1 as is_waiting,
+        max(position) filter (where until is null) as start, (select position from log_head) as head
+      from lanes where endpoint_id = $1`,
+    values: [endpointId],
+  });
+  const [found] = rows;
+  if (found === undefined) return;
+  const { newest, is_waiting: isWaiting, start, head } = found;
+  if (isWaiting) {
+    await tx.ask({
+      text: 'delete from lanes where endpoint_id = $1 and generation = $2',
+      values: [endpointId, newest],
+    });
+  } else {
+    await tx.ask({
+      text: `update lanes set until = $2, token = token + 1, holder = null, lease_until = null where endpoint_id = $1`,
+      values: [endpointId, head],
+    });
+  }
+  await divide(tx, endpointId, { generation: newest + 1, lanes, position: isWaiting ? start : head });
+}
+
+/** One division, behind a position, in the place of all there are. */
+export async function replaceLanes(
+  tx: Tx,
+  endpointId: string,
+  division: { readonly lanes: number; readonly position: number },
+): Promise<void> {
+  const { rows } = await tx.ask<{ generation: number }>({
+    text: 'with old as (delete from lanes where endpoint_id = $1 returning generation) select max(generation) as generation from old',
+    values: [endpointId],
+  });
+  await divide(tx, endpointId, { generation: (rows[0]?.generation ?? 0) + 1, ...division });
+}
+
+/** The next try is now, and the first. Those who hold the lanes are told by the revision of the endpoint. */
+export async function forgetFailures(tx: Tx, endpointId: string): Promise<void> {
+  await tx.ask({
+    text: 'update lanes set attempts = 0, first_failed_at = null, next_at = clock_timestamp() where endpoint_id = $1',
+    values: [endpointId],
+  });
+}

@@ -1,0 +1,64 @@
+// Events that a receiver refused, kept for a person: which of them somebody wants to be tried again, and what came of it.
+
+import type pg from 'pg';
+import { ask } from './database.ts';
+import type { AttemptRow } from './lanes.ts';
+import type { LoggedEvent } from './log.ts';
+
+export type DueParked = { readonly id: number; readonly endpointId: string; readonly event: LoggedEvent };
+
+/** Those that somebody asked to be tried again, oldest first. */
+export async function findDueParked(
+  pool: pg.Pool,
+  endpointIds: readonly string[],
+  rowsMax: number,
+): Promise<readonly DueParked[]> {
+  const { rows } = await ask<{ id: number; endpoint_id: string; event: LoggedEvent }>(pool, {
+    name: 'due-parked',
+    text: `select id, endpoint_id, event from parked
+      where retry_at is not null and endpoint_id = any($1::text[]) order by retry_at, id limit $2`,
+    values: [endpointIds, rowsMax],
+  });
+  return rows.map(({ id, endpoint_id, event }) => ({ id, endpointId: endpoint_id, event }));
+}
+
+/** Delivered: it is no longer parked. Otherwise it waits for the next time that somebody asks. */
+export async function settleParked(
+  pool: pg.Pool,
+  parked: Pick<DueParked, 'id' | 'endpointId'>,
+  { isDelivered, attempt }: { readonly isDelivered: boolean; readonly attempt: AttemptRow },
+): Promise<void> {
+  await ask(pool, {
+    name: 'settle-parked',
+    text: `with gone as (delete from parked where endpoint_id = $1 and id = $2 and $3),
+      kept as (update parked set retry_at = null, attempts = attempts + 1, status = $10, detail = $11
+        where endpoint_id = $1 and id = $2 and not $3)
+      insert into attempts (endpoint_id, webhook_id, first_position, last_position, count, at, duration_ms, outcome, status, detail, body)
+      select e.id, $4, $5, $6, 1, to_timestamp($7::float8 / 1000), $8, $9, $10, $11, $12 from endpoints e where e.id = $1`,
+    values: [
+      parked.endpointId,
+      parked.id,
+      isDelivered,
+      attempt.webhookId,
+      attempt.first,
+      attempt.last,
+      attempt.atMs,
+      Math.round(attempt.durationMs),
+      attempt.outcome,
+      attempt.status,
+      attempt.detail,
+      attempt.body,
+    ],
+  });
+}
+
+/** The newest attempts of an endpoint are kept. */
+export async function trimAttempts(pool: pg.Pool, endpointIds: readonly string[], rowsMax: number): Promise<void> {
+  await ask(pool, {
+    name: 'trim-attempts',
+    text: `delete from attempts a using unnest($1::text[]) as mine(endpoint_id)
+      where a.endpoint_id = mine.endpoint_id and a.id < (
+        select n.id from attempts n where n.endpoint_id = mine.endpoint_id order by n.id desc offset $2 limit 1)`,
+    values: [endpointIds, rowsMax - 1],
+  });
+}

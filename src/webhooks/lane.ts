@@ -1,0 +1,253 @@
+// One lane of an endpoint: it follows the log, and sends what belongs to it, one delivery after the other. The next one begins when the one
+// before is done, so that the events of one user arrive in their order. What is done is recorded behind the sending: a process that dies in
+// between leaves a delivery that is sent again, under the same webhook-id, and never one that is left out.
+
+import type { EventType } from '../core/session.ts';
+import { type Verdict, verdict } from '../core/verdict.ts';
+import { pause } from '../runtime/loop.ts';
+import type { LogReader } from './log-reader.ts';
+import { type LogEvent, laneOf, type Message, messageOf } from './message.ts';
+import type { LaneRecord, Recorder, Tried } from './recorder.ts';
+import type { Sent } from './send.ts';
+
+export type LaneKey = { readonly endpointId: string; readonly generation: number; readonly lane: number };
+
+/** What a lane has done, and what it has in hand. */
+export type LaneState = {
+  /** All its events up to here are done. */
+  readonly position: number;
+  /** Failed tries of the delivery in hand. */
+  readonly attempts: number;
+  readonly firstFailedAtMs: number | null;
+  /** Not before. */
+  readonly nextAtMs: number;
+  /** The positions of the batch in hand, committed before it was sent first. */
+  readonly batch: readonly number[] | null;
+  /** A batch that was refused: its events go one by one, up to here. */
+  readonly singlesTo: number | null;
+};
+
+export type Lane = LaneKey & {
+  /** How many lanes share the users. */
+  readonly of: number;
+  /** A lane of an older division ends here. */
+  readonly until: number | null;
+  readonly token: number;
+  readonly state: LaneState;
+};
+
+export type Endpoint = {
+  readonly id: string;
+  /** Grows with every change that somebody makes. */
+  readonly revision: number;
+  readonly url: string;
+  /** Null: all. */
+  readonly types: ReadonlySet<EventType> | null;
+  readonly maxBatch: number;
+  readonly failingSinceMs: number | null;
+  readonly lastSuccessAtMs: number | null;
+  /** The newest first. */
+  readonly secretsAt: (nowMs: number) => readonly Buffer[];
+};
+
+export type LaneDeps = {
+  /** As it is now; null when it is gone or disabled. */
+  readonly endpoint: () => Endpoint | null;
+  readonly log: LogReader;
+  readonly readEvents: (positions: readonly number[]) => Promise<readonly LogEvent[]>;
+  readonly send: (endpoint: Endpoint, message: Message, signal: AbortSignal) => Promise<Sent>;
+  readonly recorder: Recorder;
+  /** False as soon as another process may have the lane. */
+  readonly isHeld: () => boolean;
+  readonly nowMs: () => number;
+  readonly random: () => number;
+  readonly delivered: (events: readonly LogEvent[], nowMs: number) => void;
+  readonly attempted: (sent: Sent, lane: LaneKey, events: number, outcome: Verdict['kind']) => void;
+};
+
+type Delivery = { readonly message: Message; readonly events: readonly LogEvent[]; readonly last: number };
+
+/** A lane that has passed so many events that are none of its own says so: a restart need not pass them again. */
+const passedMax = 1_000;
+/** How soon a lane that waits notices that its endpoint was changed. */
+const waitSliceMs = 250;
+
+export class LaneRun {
+  readonly #lane: Lane;
+  readonly #deps: LaneDeps;
+  #state: LaneState;
+  /** Everything up to here was looked at. */
+  #passed: number;
+  /** When the event that is being delivered happened; null while there is none. */
+  #oldestAtMs: number | null = null;
+  /** The events of the batch in hand, where this process put it together. */
+  #batchEvents: readonly LogEvent[] | null = null;
+  /** The last record, and the one before it. */
+  #recording: Promise<boolean> = Promise.resolve(true);
+  #recordedBefore: Promise<boolean> = this.#recording;
+
+  constructor(lane: Lane, deps: LaneDeps) {
+    this.#lane = lane;
+    this.#deps = deps;
+    this.#state = lane.state;
+    this.#passed = lane.state.position;
+  }
+
+  get passed(): number {
+    return this.#passed;
+  }
+
+  get oldestAtMs(): number | null {
+    return this.#oldestAtMs;
+  }
+
+  /**
+   * Until `stop` aborts, the lane is over, its endpoint is disabled, or it turns out to be another process's. A delivery that is under way
+   * when `stop` aborts is finished; `kill` ends it.
+   */
+  async run(stop: AbortSignal, kill: AbortSignal): Promise<void> {
+    while (!stop.aborted) {
+      const endpoint = this.#deps.endpoint();
+      if (endpoint === null) return;
+      const delivery = await this.#next(endpoint, stop);
+      if (delivery === 'over') return;
+      if (delivery === null) continue;
+      this.#oldestAtMs = delivery.events[0]?.atMs ?? null;
+      if (!(await this.#isTime(endpoint, stop))) continue;
+      // One delivery may be unrecorded while the next is sent, no more; and the lane is still ours.
+      if (!(await this.#recordedBefore) || !this.#deps.isHeld()) return;
+      if (!(await this.#deliver(delivery, kill))) return;
+      this.#oldestAtMs = null;
+    }
+  }
+
+  /** Waits for the next try; false when there is a reason to look again. */
+  async #isTime(endpoint: Endpoint, stop: AbortSignal): Promise<boolean> {
+    for (;;) {
+      const leftMs = this.#state.nextAtMs - this.#deps.nowMs();
+      if (leftMs <= 0) return true;
+      await pause(Math.min(leftMs, waitSliceMs), stop);
+      if (stop.aborted) return false;
+      if (this.#deps.endpoint()?.revision === endpoint.revision) continue;
+      // Somebody changed it, and need not wait to see whether that helped.
+      this.#state = { ...this.#state, ...fresh };
+      return false;
+    }
+  }
+
+  /** What is to be sent next; null when there was a reason to look again. Over: it has come to its end, or is another process's. */
+  async #next(endpoint: Endpoint, stop: AbortSignal): Promise<Delivery | 'over' | null> {
+    const { batch } = this.#state;
+    if (batch !== null) {
+      const events = this.#batchEvents ?? (await this.#deps.readEvents(batch));
+      if (events.length > 0) return deliveryOf(endpoint.id, events, batch.at(-1));
+      // Its users were erased meanwhile.
+      return (await this.#save(done(batch.at(-1) ?? this.#state.position, this.#state))) ? null : 'over';
+    }
+    const { until } = this.#lane;
+    if (until !== null && this.#passed >= until) {
+      await this.#record({ state: { ...this.#state, position: until }, isOver: true });
+      return 'over';
+    }
+    const isSingle = endpoint.maxBatch === 1 || this.#passed < (this.#state.singlesTo ?? 0);
+    const events = await this.#collect(endpoint, isSingle ? 1 : endpoint.maxBatch);
+    const [first] = events;
+    if (first === undefined) {
+      if (this.#passed - this.#state.position >= passedMax)
+        await this.#save({ ...this.#state, position: this.#passed });
+      if (until === null || this.#passed < until) await this.#deps.log.grown(this.#passed, stop);
+      return null;
+    }
+    if (isSingle) return deliveryOf(endpoint.id, events, first.position);
+    this.#batchEvents = events;
+    return (await this.#save({ ...this.#state, batch: events.map(({ position }) => position) })) ? null : 'over';
+  }
+
+  /** Events of this lane, in their order, as many as are there and wanted; the first page that has any is enough. */
+  async #collect(endpoint: Endpoint, eventsMax: number): Promise<readonly LogEvent[]> {
+    const { lane, of, until } = this.#lane;
+    for (;;) {
+      const { events, upTo } = await this.#deps.log.after(this.#passed);
+      if (upTo === this.#passed) return [];
+      const own: LogEvent[] = [];
+      for (const event of events) {
+        if (until !== null && event.position > until) break;
+        const isOwn = (endpoint.types?.has(event.type) ?? true) && laneOf(event.userId, of) === lane;
+        if (isOwn && own.push(event) === eventsMax) break;
+      }
+      if (own.length > 0) return own;
+      this.#passed = until === null ? upTo : Math.min(upTo, until);
+      if (this.#passed === until || this.#passed - this.#state.position >= passedMax) return [];
+    }
+  }
+
+  /** False when there is nothing more to be done by this process. */
+  async #deliver({ message, events, last }: Delivery, kill: AbortSignal): Promise<boolean> {
+    // Asked again: the endpoint may have been changed while the lane waited.
+    const endpoint = this.#deps.endpoint();
+    if (endpoint === null) return false;
+    const sent = await this.#deps.send(endpoint, message, kill);
+    const nowMs = this.#deps.nowMs();
+    const end = verdict(
+      sent.attempt,
+      { ...this.#state, eventCount: this.#state.batch?.length ?? 1 },
+      endpoint,
+      nowMs,
+      this.#deps.random(),
+    );
+    this.#deps.attempted(sent, this.#lane, events.length, end.kind);
+    if (end.kind === 'done') this.#deps.delivered(events, nowMs);
+    const tried = { message, sent, atMs: nowMs, first: events[0]?.position ?? last, last, count: events.length };
+    return this.#follow(end, { tried, events, last, nowMs });
+  }
+
+  async #follow(
+    end: Verdict,
+    { tried, events, last, nowMs }: Omit<Delivery, 'message'> & { readonly tried: Tried; readonly nowMs: number },
+  ): Promise<boolean> {
+    const failedOnce = { attempts: this.#state.attempts + 1, firstFailedAtMs: this.#state.firstFailedAtMs ?? nowMs };
+    switch (end.kind) {
+      case 'done':
+        // The next delivery may begin to be looked for while this is written.
+        void this.#save(done(last, this.#state), { tried });
+        return true;
+      case 'retry':
+        return this.#save({ ...this.#state, ...failedOnce, nextAtMs: end.atMs }, { tried });
+      case 'split':
+        return this.#save({ ...this.#state, ...fresh, batch: null, singlesTo: last }, { tried });
+      case 'park':
+        return this.#save(done(last, this.#state), { tried, parked: { events, because: end.because, ...failedOnce } });
+      case 'disable':
+        await this.#save({ ...this.#state, ...failedOnce }, { tried, disabled: end.because });
+        return false;
+    }
+  }
+
+  #save(state: LaneState, more: Partial<Omit<LaneRecord, 'state'>> = {}): Promise<boolean> {
+    this.#state = state;
+    if (state.batch === null) this.#batchEvents = null;
+    this.#passed = Math.max(this.#passed, state.position);
+    return this.#record({ state, ...more });
+  }
+
+  #record(record: LaneRecord): Promise<boolean> {
+    this.#recordedBefore = this.#recording;
+    this.#recording = this.#deps.recorder.record(this.#lane, record);
+    return this.#recording;
+  }
+}
+
+const fresh = { attempts: 0, firstFailedAtMs: null, nextAtMs: 0 } as const;
+
+function done(last: number, { singlesTo }: LaneState): LaneState {
+  return {
+    ...fresh,
+    position: last,
+    batch: null,
+    singlesTo: singlesTo !== null && singlesTo > last ? singlesTo : null,
+  };
+}
+
+function deliveryOf(endpointId: string, events: readonly LogEvent[], last = 0): Delivery {
+  return { message: messageOf(endpointId, events), events, last };
+}

@@ -1,0 +1,179 @@
+// Which lanes run in this process: its fair share of all of them, leased. The lease is renewed every second; a lane whose lease ran out by
+// this process's own clock sends nothing more, whatever the database says, and a lane that another process has taken is dropped.
+
+import type { Logger } from '../runtime/logger.ts';
+import { loop, pause } from '../runtime/loop.ts';
+import { type Endpoint, type Lane, type LaneDeps, LaneRun } from './lane.ts';
+import { type Holder, keyOf } from './recorder.ts';
+
+export type LanesDeps = {
+  readonly renew: (leaseMs: number) => Promise<readonly Holder[]>;
+  readonly fairShare: () => Promise<number>;
+  readonly claim: (leaseMs: number, lanesMax: number) => Promise<readonly Lane[]>;
+  readonly release: (lanes: readonly Holder[]) => Promise<void>;
+  /** This process takes no part any more. */
+  readonly leave: () => Promise<void>;
+  /** Those that are enabled. */
+  readonly listEndpoints: () => Promise<readonly Endpoint[]>;
+  /** Asked after every renewal, with the endpoints whose first lane runs here: what one process has to do for each. */
+  readonly attend: (endpoints: readonly Endpoint[], signal: AbortSignal) => Promise<void>;
+  readonly lane: Omit<LaneDeps, 'endpoint' | 'isHeld'>;
+  readonly logger: Logger;
+};
+
+/** How long the lanes of a process that dies or is stopped wait. */
+const leaseMs = 6_000;
+/** Ours ends earlier than the database's. */
+const safetyMs = 1_000;
+const renewEveryMs = 1_000;
+/** What is being sent when the process stops may be answered for so long. */
+const finishMsMax = 2_000;
+const claimMax = 500;
+const backOff = { firstMs: 100, lastMs: 2_000 };
+
+type Running = {
+  readonly lane: Lane;
+  readonly run: LaneRun;
+  readonly stop: AbortController;
+  readonly kill: AbortController;
+  readonly ended: Promise<void>;
+};
+
+export type Lag = { readonly endpointId: string; readonly events: number; readonly oldestAtMs: number | null };
+
+export class Lanes {
+  readonly #deps: LanesDeps;
+  readonly #running = new Map<string, Running>();
+  #ended: Holder[] = [];
+  #endpoints: ReadonlyMap<string, Endpoint> = new Map();
+  /** By the clock that goes on while the process is stopped. */
+  #heldUntilMs = 0;
+  #hinted = Promise.withResolvers<void>();
+  #attending: Promise<void> | null = null;
+
+  constructor(deps: LanesDeps) {
+    this.#deps = deps;
+  }
+
+  /** An endpoint was changed. */
+  hint(): void {
+    this.#hinted.resolve();
+  }
+
+  /** How far the endpoints are behind, by what this process runs of them. */
+  lags(): readonly Lag[] {
+    const lags = new Map<string, Lag>();
+    for (const { lane, run } of this.#running.values()) {
+      const before = lags.get(lane.endpointId);
+      const events = Math.max(0, this.#deps.lane.log.head - run.passed);
+      const oldestAtMs = Math.min(run.oldestAtMs ?? Infinity, before?.oldestAtMs ?? Infinity);
+      lags.set(lane.endpointId, {
+        endpointId: lane.endpointId,
+        events: Math.max(events, before?.events ?? 0),
+        oldestAtMs: Number.isFinite(oldestAtMs) ? oldestAtMs : null,
+      });
+    }
+    return [...lags.values()];
+  }
+
+  get count(): number {
+    return this.#running.size;
+  }
+
+  async run(signal: AbortSignal, onSuccess: () => void): Promise<void> {
+    const { logger } = this.#deps;
+    const step = async (): Promise<number> => {
+      this.#hinted = Promise.withResolvers<void>();
+      await this.#renew();
+      await this.#share();
+      this.#attend(signal);
+      onSuccess();
+      const waiting = new AbortController();
+      await Promise.race([this.#hinted.promise, pause(renewEveryMs, AbortSignal.any([signal, waiting.signal]))]);
+      waiting.abort();
+      return 0;
+    };
+    await loop(step, { name: 'lanes', signal, logger, backOff });
+    await this.#close();
+  }
+
+  async #renew(): Promise<void> {
+    const askedAtMs = performance.now();
+    const held = new Map((await this.#deps.renew(leaseMs)).map((lane) => [keyOf(lane), lane.token]));
+    this.#heldUntilMs = askedAtMs + leaseMs - safetyMs;
+    for (const [key, { lane, stop, kill }] of this.#running) {
+      if (held.get(key) === lane.token) continue;
+      const lost = new Error('the lane is held by another process, or gone');
+      stop.abort(lost);
+      kill.abort(lost);
+    }
+    this.#endpoints = new Map((await this.#deps.listEndpoints()).map((endpoint) => [endpoint.id, endpoint]));
+    for (const { lane, stop } of this.#running.values()) if (!this.#endpoints.has(lane.endpointId)) stop.abort();
+  }
+
+  /** Gives back what is too much, and takes what nobody holds. */
+  async #share(): Promise<void> {
+    const ended = this.#ended;
+    this.#ended = [];
+    if (ended.length > 0) await this.#deps.release(ended);
+    const wanted = (await this.#deps.fairShare()) - this.#running.size;
+    if (wanted < 0) for (const { stop } of [...this.#running.values()].slice(wanted)) stop.abort();
+    if (wanted <= 0) return;
+    const claimed = await this.#deps.claim(leaseMs, Math.min(wanted, claimMax));
+    for (const lane of claimed) this.#start(lane);
+  }
+
+  #start(lane: Lane): void {
+    const key = keyOf(lane);
+    const stop = new AbortController();
+    const kill = new AbortController();
+    const run = new LaneRun(lane, {
+      ...this.#deps.lane,
+      endpoint: () => this.#endpoints.get(lane.endpointId) ?? null,
+      isHeld: () => !kill.signal.aborted && performance.now() < this.#heldUntilMs,
+    });
+    const work = async (): Promise<void> => {
+      try {
+        await run.run(stop.signal, kill.signal);
+      } catch (error) {
+        const { endpointId, lane: number } = lane;
+        if (!kill.signal.aborted)
+          this.#deps.logger.warn({ event: 'lane.failed', endpointId, lane: number, err: error });
+      }
+      if (this.#running.get(key)?.lane === lane) this.#running.delete(key);
+      this.#ended.push(lane);
+    };
+    this.#running.set(key, { lane, run, stop, kill, ended: work() });
+  }
+
+  /** In the background, one at a time: what it sends may take long. */
+  #attend(signal: AbortSignal): void {
+    const lanes = [...this.#running.values()].filter(({ lane }) => lane.lane === 0);
+    const mine = lanes.flatMap(({ lane }) => this.#endpoints.get(lane.endpointId) ?? []);
+    const attend = async (): Promise<void> => {
+      try {
+        await this.#deps.attend(mine, signal);
+      } catch (error) {
+        if (!signal.aborted) this.#deps.logger.warn({ event: 'parked.failed', err: error });
+      }
+      this.#attending = null;
+    };
+    this.#attending ??= attend();
+  }
+
+  async #close(): Promise<void> {
+    const running = [...this.#running.values()];
+    for (const { stop } of running) stop.abort();
+    const timer = setTimeout(() => {
+      for (const { kill } of running) kill.abort(new Error('the process stops'));
+    }, finishMsMax);
+    await Promise.all([...running.map(({ ended }) => ended), this.#attending]);
+    clearTimeout(timer);
+    try {
+      await this.#deps.release(this.#ended);
+      await this.#deps.leave();
+    } catch (error) {
+      this.#deps.logger.warn({ event: 'lanes.unreleased', err: error });
+    }
+  }
+}

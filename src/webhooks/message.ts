@@ -1,0 +1,158 @@
+// What a receiver is sent: the form of every message, and the message of given events. Id and body follow from the endpoint
+// and the events alone, so that every retry, replay and crash repeats them byte for byte.
+
+import { createHash } from 'node:crypto';
+import { z } from 'zod';
+import type { UserId } from '../core/ids.ts';
+import { type Event, endReasons } from '../core/session.ts';
+import { invariant } from '../runtime/invariant.ts';
+
+/** A committed event, with its place in the log. */
+export type LogEvent = Event & { readonly position: number };
+export type Message = { readonly id: string; readonly body: string };
+
+const eventShape = {
+  position: z.int().min(1).describe("The event's place in the log."),
+  sequence: z.int().min(1).describe("The event's place among its user's events: 1, 2, 3 … without gaps."),
+  userId: z.string(),
+  sessionId: z.string(),
+  epoch: z.int().min(0).nullable(),
+  device: z.record(z.string(), z.unknown()).nullable(),
+  at: z.iso.datetime().describe('When it was decided.'),
+};
+const reason = z.enum(endReasons);
+
+const SessionStarted = z.object({ type: z.literal('session.started'), ...eventShape });
+const SessionEnded = z.object({ type: z.literal('session.ended'), ...eventShape, reason });
+const UserOnline = z.object({ type: z.literal('user.online'), ...eventShape });
+const UserOffline = z.object({ type: z.literal('user.offline'), ...eventShape, reason });
+
+/** An event as it reads on the wire. */
+export const WireEvent = z.discriminatedUnion('type', [SessionStarted, SessionEnded, UserOnline, UserOffline]);
+export type WireEvent = z.infer<typeof WireEvent>;
+
+const timestamp = z.iso.datetime().describe('When it happened, not when it was sent.');
+
+/** The bodies that a receiver may be sent, by their type. */
+export const webhookBodies = {
+  'session.started': z.object({ type: z.literal('session.started'), timestamp, data: SessionStarted }),
+  'session.ended': z.object({ type: z.literal('session.ended'), timestamp, data: SessionEnded }),
+  'user.online': z.object({ type: z.literal('user.online'), timestamp, data: UserOnline }),
+  'user.offline': z.object({ type: z.literal('user.offline'), timestamp, data: UserOffline }),
+  batch: z.object({
+    type: z.literal('batch'),
+    timestamp,
+    data: z.object({ events: z.array(WireEvent).min(2).describe('Of one lane, oldest first.') }),
+  }),
+  'webhook.test': z.object({
+    type: z.literal('webhook.test'),
+    timestamp,
+    data: z.object({ endpointId: z.string() }),
+  }),
+} as const;
+
+export const WebhookBody = z.discriminatedUnion('type', [
+  webhookBodies['session.started'],
+  webhookBodies['session.ended'],
+  webhookBodies['user.online'],
+  webhookBodies['user.offline'],
+  webhookBodies.batch,
+  webhookBodies['webhook.test'],
+]);
+export type WebhookBody = z.infer<typeof WebhookBody>;
+
+export function wireEventOf(event: LogEvent): WireEvent {
+  const { position, sequence, userId, sessionId, epoch, device } = event;
+  const at = new Date(event.atMs).toISOString();
+  switch (event.type) {
+    case 'session.started':
+    case 'user.online':
+      return { position, sequence, type: event.type, userId, sessionId, epoch, device, at };
+    case 'session.ended':
+    case 'user.offline':
+      invariant(event.reason !== null, 'an end has a reason');
+      return { position, sequence, type: event.type, userId, sessionId, epoch, reason: event.reason, device, at };
+  }
+}
+
+/** One event goes by itself, several as a batch. */
+export function messageOf(endpointId: string, events: readonly LogEvent[]): Message {
+  const last = events.at(-1);
+  invariant(last !== undefined, 'a message has an event');
+  const newest = wireEventOf(last);
+  if (events.length === 1) {
+    const body = { type: newest.type, timestamp: newest.at, data: newest };
+    return { id: `${endpointId}_${last.position}`, body: JSON.stringify(body) };
+  }
+  const id = batchIdOf(
+    endpointId,
+    events.map(({ position }) => position),
+  );
+  return {
+    id,
+    body: JSON.stringify({ type: 'batch', timestamp: newest.at, data: { events: events.map(wireEventOf) } }),
+  };
+}
+
+/** 22 characters of base64url are 132 bits. */
+export function batchIdOf(endpointId: string, positions: readonly number[]): string {
+  const digest = createHash('sha256').update(positions.join(',')).digest('base64url');
+  return `${endpointId}_b${digest.slice(0, 22)}`;
+}
+
+/** `random` tells the tests of an endpoint apart; letters, digits, `-` and `_` only. */
+export function testMessage(endpointId: string, random: string, nowMs: number): Message {
+  const body: WebhookBody = {
+    type: 'webhook.test',
+    timestamp: new Date(nowMs).toISOString(),
+    data: { endpointId },
+  };
+  return { id: `${endpointId}_t${random}`, body: JSON.stringify(body) };
+}
+
+/** The lane of a user, of so many: 0 … of − 1. */
+export function laneOf(userId: UserId, of: number): number {
+  return laneHash(userId) % of;
+}
+
+/**
+ * FNV-1a over UTF-8, then the finishing steps of MurmurHash3, without which its low bits, all that a remainder looks at,
+ * mix badly. Lanes on disk rest on it: it may never change.
+ */
+export function laneHash(userId: UserId): number {
+  let hash = 0x811c9dc5;
+  for (const byte of Buffer.from(userId, 'utf8')) hash = Math.imul(hash ^ byte, 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+const exampleAt = '2026-11-23T09:30:00.000Z';
+const exampleSession = { userId: '42', sessionId: 'phone', epoch: 1_795_426_200_000, device: { os: 'ios' } };
+const exampleStart = {
+  position: 1001,
+  sequence: 1,
+  type: 'session.started',
+  ...exampleSession,
+  at: exampleAt,
+} as const;
+const exampleEnd = {
+  position: 1003,
+  sequence: 3,
+  type: 'session.ended',
+  ...exampleSession,
+  reason: 'will',
+  at: exampleAt,
+} as const;
+const exampleOnline = { ...exampleStart, position: 1002, sequence: 2, type: 'user.online' } as const;
+const exampleOffline = { ...exampleEnd, position: 1004, sequence: 4, type: 'user.offline' } as const;
+
+/** A body of every type. */
+export const examples: { readonly [Type in WebhookBody['type']]: Extract<WebhookBody, { type: Type }> } = {
+  'session.started': { type: 'session.started', timestamp: exampleAt, data: exampleStart },
+  'session.ended': { type: 'session.ended', timestamp: exampleAt, data: exampleEnd },
+  'user.online': { type: 'user.online', timestamp: exampleAt, data: exampleOnline },
+  'user.offline': { type: 'user.offline', timestamp: exampleAt, data: exampleOffline },
+  batch: { type: 'batch', timestamp: exampleAt, data: { events: [exampleEnd, exampleOffline] } },
+  'webhook.test': { type: 'webhook.test', timestamp: exampleAt, data: { endpointId: 'whe_2b7Yx0' } },
+};

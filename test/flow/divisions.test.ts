@@ -1,0 +1,126 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { changeEndpoint, getEndpoint, replayEndpoint } from '../../src/store/endpoints.ts';
+import {
+  appendEvents,
+  claimAll,
+  divisionsOf,
+  make,
+  openTables,
+  record,
+  type Tables,
+  trim,
+} from '../support/endpoints.ts';
+
+let tables: Tables;
+beforeAll(async () => {
+  tables = await openTables();
+  await appendEvents(
+    tables.pool,
+    Array.from({ length: 100 }, (_, n) => n),
+  );
+});
+afterAll(() => tables[Symbol.asyncDispose]());
+
+describe('a change of lanes', () => {
+  test('lets the old ones come to the mark first, and no new one runs before all of them are gone', async () => {
+    const { pool } = tables;
+    const { endpoint } = await make(pool, { lanes: 2, after: 0 });
+    const { id } = endpoint;
+    const held = await claimAll(pool, 'p1', id);
+    expect(held).toHaveLength(2);
+    await changeEndpoint(pool, id, { lanes: 3 });
+    expect(await divisionsOf(pool, id)).toEqual(['1: 2 at 0-100', '2: 3 at 100-']);
+
+    // Who held one has lost it: it does not know of the mark.
+    expect(await record(pool, held, 7)).toBe(0);
+
+    const old = await claimAll(pool, 'p1', id);
+    expect(old.map(({ generation, until }) => [generation, until])).toEqual([
+      [1, 100],
+      [1, 100],
+    ]);
+    await record(pool, old.slice(0, 1), 100, { isOver: true });
+    expect(await claimAll(pool, 'p1', id)).toEqual([]);
+    await record(pool, old.slice(1), 100, { isOver: true });
+    const young = await claimAll(pool, 'p1', id);
+    expect(young.map(({ generation, of, state }) => [generation, of, state.position])).toEqual([
+      [2, 3, 100],
+      [2, 3, 100],
+      [2, 3, 100],
+    ]);
+  });
+
+  test('while an older one is on its way takes the place of the one that waits, and moves no mark', async () => {
+    await using own = await openTables();
+    const { pool } = own;
+    await appendEvents(pool, [1, 2]);
+    const { endpoint } = await make(pool, { lanes: 2, after: 0 });
+    await changeEndpoint(pool, endpoint.id, { lanes: 3 });
+    await appendEvents(pool, [3]);
+    await changeEndpoint(pool, endpoint.id, { lanes: 5 });
+    expect(await divisionsOf(pool, endpoint.id)).toEqual(['1: 2 at 0-2', '3: 5 at 2-']);
+    expect(await getEndpoint(pool, endpoint.id)).toMatchObject({ lanes: 5, position: 0, head: 3 });
+    await changeEndpoint(pool, endpoint.id, { lanes: 5 });
+    expect(await divisionsOf(pool, endpoint.id)).toEqual(['1: 2 at 0-2', '3: 5 at 2-']);
+  });
+});
+
+describe('a replay', () => {
+  test('moves all lanes back at once; whoever held an old one writes nothing any more', async () => {
+    const { pool } = tables;
+    const { endpoint } = await make(pool);
+    const { id } = endpoint;
+    const held = await claimAll(pool, 'p1', id);
+    expect(held).toHaveLength(4);
+    expect(await replayEndpoint(pool, id, 40)).toMatchObject({ kind: 'done', endpoint: { position: 40 } });
+    expect(await divisionsOf(pool, id)).toEqual(['2: 4 at 40-']);
+    expect(await record(pool, held, 100)).toBe(0);
+    expect(await record(pool, held, 100, { isOver: true })).toBe(0);
+    const next = await claimAll(pool, 'p2', id);
+    expect(next.map(({ state }) => state.position)).toEqual([40, 40, 40, 40]);
+    expect(await record(pool, next, 50)).toBe(4);
+    expect(await getEndpoint(pool, id)).toMatchObject({ position: 50, head: 100 });
+  });
+
+  test('stands in for a change of lanes that was not over', async () => {
+    const { pool } = tables;
+    const { endpoint } = await make(pool);
+    await changeEndpoint(pool, endpoint.id, { lanes: 2 });
+    await replayEndpoint(pool, endpoint.id, 3);
+    expect(await divisionsOf(pool, endpoint.id)).toEqual(['3: 2 at 3-']);
+  });
+
+  test('keeps within the log, and leaves an endpoint that is unknown alone', async () => {
+    await using own = await openTables();
+    await appendEvents(own.pool, [1, 2, 3]);
+    const { endpoint } = await make(own.pool);
+    await trim(own.pool, 1);
+    expect(await replayEndpoint(own.pool, endpoint.id, 0)).toEqual({ kind: 'gone', startsAfter: 1 });
+    expect(await replayEndpoint(own.pool, endpoint.id, 4)).toEqual({ kind: 'ahead', head: 3 });
+    expect(await divisionsOf(own.pool, endpoint.id)).toEqual(['1: 4 at 3-']);
+    expect(await replayEndpoint(own.pool, endpoint.id, 1)).toMatchObject({ kind: 'done' });
+    expect(await replayEndpoint(own.pool, 'whe_nobody', 1)).toEqual({ kind: 'unknown' });
+  });
+});
+
+test('managing an endpoint and recording what its lanes did do not stop each other for good', async () => {
+  const { pool } = tables;
+  const { endpoint } = await make(pool, { lanes: 16 });
+  const { id } = endpoint;
+  const acts = Array.from({ length: 40 }, (_, n) =>
+    n % 2 === 0 ? changeEndpoint(pool, id, { lanes: 16 + (n % 3) }) : replayEndpoint(pool, id, n),
+  );
+  const attempt = { webhookId: 'x', first: 1, last: 1, count: 1, atMs: 1, durationMs: 1, outcome: 'done', status: 200 };
+  const recording = async (): Promise<void> => {
+    for (let n = 0; n < 40; n += 1) {
+      const lanes = await claimAll(pool, `p${n}`, id);
+      const more = { attempts: [{ ...attempt, detail: null, body: null }], succeededAtMs: n };
+      if (lanes.length > 0) await record(pool, lanes, n, more);
+    }
+  };
+  const [done] = await Promise.all([Promise.all(acts), recording()]);
+  expect(done.map(({ kind }) => kind)).toEqual(done.map(() => 'done'));
+  const divisions = await divisionsOf(pool, id);
+  expect(divisions.length).toBeLessThanOrEqual(2);
+  expect(divisions.join()).not.toContain('not whole');
+});
