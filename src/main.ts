@@ -54,7 +54,9 @@ async function startServers(settings: Settings, running: AsyncDisposableStack, l
   }
   if (MQTT_URL === null && settings.ROLES.includes('ingest')) {
     const { startEmbeddedBroker } = await import('./embedded/broker.ts');
-    const broker = running.use(await startEmbeddedBroker({ port: settings.EMBEDDED_MQTT_PORT }));
+    const broker = running.use(
+      await startEmbeddedBroker({ port: settings.EMBEDDED_MQTT_PORT, subscriber: settings.MQTT_CLIENT_ID }),
+    );
     MQTT_URL = broker.url;
     logger.info({ event: 'embedded.broker', url: broker.url });
   }

@@ -44,7 +44,7 @@ const allRoles = ['ingest', 'api', 'webhooks'] as const;
 const roles = z
   .string()
   .transform((list) => [...new Set(list.split(',').map((role) => role.trim()))])
-  .pipe(z.array(z.enum(allRoles)).min(1));
+  .pipe(z.array(z.enum(allRoles, `must be some of ${allRoles.join(',')}`)).min(1));
 
 function url(protocols: readonly string[]) {
   const isOk = (text: string) => URL.canParse(text) && protocols.some((protocol) => text.startsWith(protocol));
@@ -183,7 +183,7 @@ export const settingsTable = {
       'What this process does: ingest listens to the broker, api answers over HTTP, webhooks sends them. Health and metrics are always served.',
   },
   LOG_LEVEL: {
-    schema: z.enum(logLevels),
+    schema: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`),
     default: 'info',
     description: 'What is logged, and whatever is worse: trace, debug, info, warn, error, fatal; or silent.',
   },

@@ -1,6 +1,7 @@
 // The embedded broker: aedes (MQTT 3.1.1) on the loopback address for whoever sets no MQTT_URL, started before the app,
 // which sees nothing but a URL. For trying things out: it keeps sessions in memory and acknowledges a message before
-// it is delivered, so a broker's guarantees are not to be had from it.
+// it is delivered, so a broker's guarantees are not to be had from it. Other clients are let in when Willow has subscribed: what they said
+// before that would be acknowledged, and heard by nobody.
 
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
@@ -14,8 +15,26 @@ export interface EmbeddedBroker extends AsyncDisposable {
 const host = '127.0.0.1';
 
 /** Port 0 takes any that is free. */
-export async function startEmbeddedBroker(options: { readonly port: number }): Promise<EmbeddedBroker> {
-  const broker = await Aedes.createBroker();
+export async function startEmbeddedBroker(options: {
+  readonly port: number;
+  /** The client id of Willow: others wait until it has subscribed. Without one nobody waits. */
+  readonly subscriber?: string;
+}): Promise<EmbeddedBroker> {
+  let isOpen = options.subscriber === undefined;
+  const waiting: (() => void)[] = [];
+  const broker = await Aedes.createBroker({
+    // CONNACK waits, and with it the client.
+    authenticate: ({ id }, _username, _password, done) => {
+      const enter = () => done(null, true);
+      if (isOpen || id === options.subscriber) enter();
+      else waiting.push(enter);
+    },
+  });
+  broker.on('subscribe', (_subscriptions, { id }) => {
+    if (id !== options.subscriber) return;
+    isOpen = true;
+    for (const enter of waiting.splice(0)) enter();
+  });
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);

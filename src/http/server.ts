@@ -121,8 +121,10 @@ function answerFailures(app: HttpServer, { logger, isUnavailable }: HttpDeps): v
     const problem: Problem = isGone ? { type: 'bad-request' } : problemOf(error, isUnavailable);
     const status = statusOf(problem);
     if (status >= 500) {
-      const level = problem.type === 'internal' ? 'error' : 'warn';
-      logger[level]({ event: 'request.failed', ...lineOf(request), status, problem: problem.type, err: error });
+      const line = { event: 'request.failed', ...lineOf(request), status, problem: problem.type };
+      // Who asks whether we are ready is told so; that is no failure.
+      if (problem.type === 'not-ready') logger.info(line);
+      else logger[problem.type === 'internal' ? 'error' : 'warn']({ ...line, err: error });
     }
     return sendProblem(reply, problem);
   });

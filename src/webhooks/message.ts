@@ -126,33 +126,3 @@ export function laneHash(userId: UserId): number {
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return (hash ^ (hash >>> 16)) >>> 0;
 }
-
-const exampleAt = '2026-11-23T09:30:00.000Z';
-const exampleSession = { userId: '42', sessionId: 'phone', epoch: 1_795_426_200_000, device: { os: 'ios' } };
-const exampleStart = {
-  position: 1001,
-  sequence: 1,
-  type: 'session.started',
-  ...exampleSession,
-  at: exampleAt,
-} as const;
-const exampleEnd = {
-  position: 1003,
-  sequence: 3,
-  type: 'session.ended',
-  ...exampleSession,
-  reason: 'will',
-  at: exampleAt,
-} as const;
-const exampleOnline = { ...exampleStart, position: 1002, sequence: 2, type: 'user.online' } as const;
-const exampleOffline = { ...exampleEnd, position: 1004, sequence: 4, type: 'user.offline' } as const;
-
-/** A body of every type. */
-export const examples: { readonly [Type in WebhookBody['type']]: Extract<WebhookBody, { type: Type }> } = {
-  'session.started': { type: 'session.started', timestamp: exampleAt, data: exampleStart },
-  'session.ended': { type: 'session.ended', timestamp: exampleAt, data: exampleEnd },
-  'user.online': { type: 'user.online', timestamp: exampleAt, data: exampleOnline },
-  'user.offline': { type: 'user.offline', timestamp: exampleAt, data: exampleOffline },
-  batch: { type: 'batch', timestamp: exampleAt, data: { events: [exampleEnd, exampleOffline] } },
-  'webhook.test': { type: 'webhook.test', timestamp: exampleAt, data: { endpointId: 'whe_2b7Yx0' } },
-};

@@ -6,7 +6,6 @@ import { Epoch, SessionId, UserId } from '../../src/core/ids.ts';
 import { eventTypes } from '../../src/core/session.ts';
 import {
   batchIdOf,
-  examples,
   type LogEvent,
   laneHash,
   laneOf,
@@ -102,14 +101,6 @@ describe('a message', () => {
   test('an end without a reason is a defect', () => {
     expect(() => messageOf('whe_1', [{ ...eventAt(5, 'user.offline'), reason: null }])).toThrow('an end has a reason');
   });
-});
-
-test('every type has an example, of its documented form', () => {
-  expect(Object.keys(examples).sort()).toEqual(Object.keys(webhookBodies).sort());
-  for (const [type, example] of Object.entries(examples)) {
-    expect(WebhookBody.parse(example)).toEqual(example);
-    expect(example.type).toBe(type);
-  }
 });
 
 describe('a lane', () => {

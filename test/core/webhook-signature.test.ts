@@ -1,12 +1,13 @@
 // Signatures as receivers check them: with the library of the Standard Webhooks project, which shares no code with ours.
 
+import { randomBytes } from 'node:crypto';
 import { Webhook, WebhookVerificationError } from 'standardwebhooks';
 import { describe, expect, test } from 'vitest';
-import { makeSecret, parseSecret, secretText, signatureOf } from '../../src/webhooks/signature.ts';
+import { secretText, signatureOf } from '../../src/webhooks/signature.ts';
 
 const id = 'whe_1_1001';
 const body = JSON.stringify({ type: 'user.offline', data: { userId: 'zoë 👩‍🚀' } });
-const secret = makeSecret();
+const secret = randomBytes(32);
 
 function signed(secrets: readonly Buffer[], options: { readonly ageMs?: number } = {}) {
   const timestampSeconds = Math.floor((Date.now() - (options.ageMs ?? 0)) / 1_000);
@@ -39,35 +40,19 @@ describe('a receiver with the secret', () => {
   });
 
   test('rejects what was signed with another secret', () => {
-    expect(() => receiver.verify(body, signed([makeSecret()]))).toThrow('No matching signature found');
+    expect(() => receiver.verify(body, signed([randomBytes(32)]))).toThrow('No matching signature found');
   });
 });
 
 test('while a secret is being rotated, receivers with the new and with the old one both accept', () => {
-  const old = makeSecret();
+  const old = randomBytes(32);
   const headers = signed([secret, old]);
   for (const known of [secret, old]) {
     expect(new Webhook(secretText(known)).verify(body, headers)).toEqual(JSON.parse(body));
   }
-  expect(() => new Webhook(secretText(makeSecret())).verify(body, headers)).toThrow(WebhookVerificationError);
+  expect(() => new Webhook(secretText(randomBytes(32))).verify(body, headers)).toThrow(WebhookVerificationError);
 });
 
-describe('a secret', () => {
-  test('is 32 bytes that nobody else has, and reads as whsec_ and base64', () => {
-    expect(secret).toHaveLength(32);
-    expect(makeSecret().equals(secret)).toBe(false);
-    expect(secretText(secret)).toMatch(/^whsec_[A-Za-z0-9+/]{43}=$/u);
-    expect(parseSecret(secretText(secret))?.equals(secret)).toBe(true);
-  });
-
-  test.each([
-    ['empty', ''],
-    ['without its prefix', secret.toString('base64')],
-    ['too short', secretText(Buffer.alloc(23))],
-    ['too long', secretText(Buffer.alloc(65))],
-    ['not base64', `whsec_${'*'.repeat(44)}`],
-    ['followed by something', `${secretText(secret)} `],
-  ])('%s is none', (_name, text) => {
-    expect(parseSecret(text)).toBeNull();
-  });
+test('a secret reads as whsec_ and base64', () => {
+  expect(secretText(Buffer.alloc(32, 1))).toBe('whsec_AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=');
 });

@@ -50,6 +50,27 @@ test('a persistent session is kept while its client is away', async () => {
   await willow.endAsync(true);
 });
 
+test('nobody is let in before Willow has subscribed: what is acknowledged is heard', async () => {
+  await using broker = await startEmbeddedBroker({ port: 0, subscriber: 'willow' });
+  const early = connectNow(broker.url, { clientId: 'early', protocolVersion: 4, reconnectPeriod: 0 });
+  let isIn = false;
+  const connected = new Promise<void>((resolve) => {
+    early.once('connect', () => {
+      isIn = true;
+      resolve();
+    });
+  });
+  const published = early.publishAsync('/login', '42', { qos: 1 });
+  await using willow = await connect(broker.url, { clientId: 'willow', clean: false });
+  const heard = nextMessage(willow);
+  expect(isIn).toBe(false);
+  await willow.subscribeAsync(['/login/#', '/logout/#'], { qos: 1 });
+  await connected;
+  await published;
+  expect(await heard).toEqual(['/login', '42']);
+  await early.endAsync(true);
+});
+
 test('a port in use is said in one sentence that names the setting', async () => {
   await using broker = await startEmbeddedBroker({ port: 0 });
   const port = Number(new URL(broker.url).port);

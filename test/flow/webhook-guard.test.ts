@@ -3,7 +3,7 @@
 import type { LookupAddress } from 'node:dns';
 import { describe, expect, test } from 'vitest';
 import { createSender, type Sender } from '../../src/webhooks/send.ts';
-import type { LookupAll } from '../../src/webhooks/target-guard.ts';
+import { BlockedTargetError, guardedConnector, type LookupAll } from '../../src/webhooks/target-guard.ts';
 import { type RawReceiver, startRawReceiver } from '../support/raw-receiver.ts';
 import { aMessage, failedWith, patient, rulesFor } from '../support/webhook-sender.ts';
 
@@ -136,6 +136,23 @@ describe('a name', () => {
     expect(sent.attempt).toEqual(failedWith('timeout'));
     expect(sent.detail).toMatch(/in 0\.3 s$/u);
   });
+});
+
+// What is behind the judgement of the URL: undici hands literals over without asking any lookup.
+test.each([
+  ['http:', '127.0.0.1', true, 'the address 127.0.0.1 is not allowed'],
+  ['https:', '127.0.0.1', true, 'the address 127.0.0.1 is not allowed'],
+  ['https:', '::ffff:7f00:1', true, 'the address ::ffff:7f00:1 is not allowed'],
+  ['http:', 'localhost', false, 'plain http is not allowed'],
+])('a socket itself is refused, %s to %s', async (protocol, hostname, allowHttp, message) => {
+  await using inside = await startInside();
+  const connect = guardedConnector({ allowHttp, allowNetworks: [] }, { connectMs: 5_000 });
+  const { promise, resolve } = Promise.withResolvers<Error | null>();
+  connect({ protocol, hostname, port: String(inside.port) }, (...[error]) => resolve(error));
+  const error = await promise;
+  expect(error).toBeInstanceOf(BlockedTargetError);
+  expect(error?.message).toBe(message);
+  expect(inside.opened()).toBe(0);
 });
 
 test('a URL that was registered under laxer rules is judged by those of today', async () => {

@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import { sendTimeouts } from '../../src/webhooks/send.ts';
 import { findFreePort } from '../support/free-port.ts';
 import { startRawReceiver } from '../support/raw-receiver.ts';
+import { until } from '../support/until.ts';
 import { aMessage, drip, failedWith, loopbackSender, patient, sendTo, slackMs } from '../support/webhook-sender.ts';
 
 const ok = 'HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok';
@@ -17,12 +18,13 @@ test('a receiver has 15 seconds, of which 5 to connect', () => {
 
 describe('a receiver that', () => {
   test('never answers has its time, and no more', async () => {
-    const { promise: closed, resolve: close } = Promise.withResolvers<void>();
-    const sent = await sendTo((socket) => socket.once('close', () => close()), hasty);
+    await using receiver = await startRawReceiver(() => undefined);
+    await using sender = loopbackSender({ timeouts: hasty });
+    const sent = await sender.send({ url: receiver.url }, aMessage(), patient);
     expect(sent).toMatchObject({ attempt: failedWith('timeout'), detail: 'no answer in 2 s', body: null });
     expect(sent.durationMs).toBeGreaterThanOrEqual(hasty.answerMs - 1);
     expect(sent.durationMs).toBeLessThan(hasty.answerMs + slackMs);
-    await closed;
+    await until('the connection is closed', () => receiver.open() === 0);
   });
 
   test('sends its headers a byte at a time has as long', async () => {

@@ -1,10 +1,11 @@
 // An attempt ends in bounded time and memory with what the receiver said, whatever it does. Real sockets on both sides.
 
+import { randomBytes } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, test } from 'vitest';
 import type { Attempt } from '../../src/core/verdict.ts';
 import { answerBytesMax } from '../../src/webhooks/exchange.ts';
-import { makeSecret, secretText } from '../../src/webhooks/signature.ts';
+import { secretText } from '../../src/webhooks/signature.ts';
 import { startRawReceiver } from '../support/raw-receiver.ts';
 import { until } from '../support/until.ts';
 import { aMessage, drip, loopbackSender, patient, secret, sendTo, slackMs } from '../support/webhook-sender.ts';
@@ -17,7 +18,7 @@ describe('a delivery', () => {
   test('is a signed POST that the receiver can verify', async () => {
     await using receiver = await startRawReceiver((socket) => socket.write(ok));
     await using sender = loopbackSender();
-    const old = makeSecret();
+    const old = randomBytes(32);
     const message = aMessage({ body: '{"userId":"zoë"}', secrets: [secret, old] });
     const sent = await sender.send({ url: `${receiver.url}?tenant=1` }, message, patient);
     expect(sent).toMatchObject({ attempt: { kind: 'delivered', status: 200 }, detail: null, body: 'ok' });

@@ -106,6 +106,8 @@ describe('attempts for one receiver', () => {
     for (const sent of await Promise.all(sends)) expect(sent.attempt).toEqual({ kind: 'delivered', status: 200 });
     expect(Date.now() - startedAtMs).toBeGreaterThan(4 * thinkingMs - 50);
     expect(receiver.opened()).toBe(places);
+    const after = await sender.send({ url: receiver.url }, aMessage(), patient);
+    expect(after.attempt.kind).toBe('delivered');
     // A receiver that compares the timestamp with its clock sees when it was sent, not when it was asked for.
     const ages = receiver.requests.map(({ headers }) => Number(headers['webhook-timestamp']));
     expect(Math.max(...ages) - Math.min(...ages)).toBeGreaterThanOrEqual(1);

@@ -1,6 +1,6 @@
 // A sender for tests that may call receivers on loopback, a message for it to send, and receivers to send it to.
 
-import { once } from 'node:events';
+import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { expect } from 'vitest';
 import type { Attempt } from '../../src/core/verdict.ts';
@@ -12,7 +12,6 @@ import {
   type SenderOptions,
   type Sent,
 } from '../../src/webhooks/send.ts';
-import { makeSecret } from '../../src/webhooks/signature.ts';
 import { parseNetworks, type TargetRules } from '../../src/webhooks/target-guard.ts';
 import { startRawReceiver } from './raw-receiver.ts';
 
@@ -23,7 +22,7 @@ export function rulesFor(networksText: string): TargetRules {
   return { allowHttp: true, allowNetworks: parsed.networks };
 }
 
-export const secret = makeSecret();
+export const secret = randomBytes(32);
 
 export function aMessage(changes: Partial<MessageToSend> = {}): MessageToSend {
   return { id: 'whe_1_1001', timestampMs: Date.now(), body: '{"type":"user.offline"}', secrets: [secret], ...changes };
@@ -61,5 +60,5 @@ export const failedWith = (why: 'timeout' | 'connection' | 'tls' | 'blocked'): A
 /** A byte, or a line, every few milliseconds until the other side has had enough. */
 export function drip(socket: Socket, drop: string): void {
   const timer = setInterval(() => socket.write(drop), 20);
-  void once(socket, 'close').finally(() => clearInterval(timer));
+  socket.once('close', () => clearInterval(timer));
 }
