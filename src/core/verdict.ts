@@ -50,6 +50,8 @@ export const failingEventMsMax = dayMs;
 export const failingEndpointMsMax = 5 * dayMs;
 /** A success as old as this says that the endpoint worked, not that it works. Tries are at most 10 minutes apart. */
 const successMsMax = 3_600_000;
+/** How long an event may still fail when its endpoint works again after a while. Less than `successMsMax`: one success is enough to park it. */
+const recoveryMsMax = 2_700_000;
 
 /** What an answer means. `retryAfterMs` is what the answer asked for. */
 export function attemptOf(status: number, retryAfterMs: number | null): Attempt {
@@ -110,9 +112,25 @@ export function verdict(
  * be enough: the last success before an outage may be younger than an event's first failure, and an event is not to blame
  * for an outage. So a success must be recent.
  */
-function failsAlone({ firstFailedAtMs }: DeliveryInHand, { lastSuccessAtMs }: EndpointHealth, nowMs: number): boolean {
-  const works = lastSuccessAtMs !== null && lastSuccessAtMs > nowMs - successMsMax;
-  return works && hasFailedFor(failingEventMsMax, firstFailedAtMs, nowMs);
+function failsAlone({ firstFailedAtMs }: DeliveryInHand, endpoint: EndpointHealth, nowMs: number): boolean {
+  return works(endpoint, nowMs) && hasFailedFor(failingEventMsMax, firstFailedAtMs, nowMs);
+}
+
+/**
+ * Since when an event that has failed once more counts as failing. The days on which nothing succeeds are not its own: when its endpoint
+ * works again, and takes some time to recover, it is not parked at the first failure that meets a success of others.
+ */
+export function failingSinceMs(
+  { firstFailedAtMs }: Pick<DeliveryInHand, 'firstFailedAtMs'>,
+  endpoint: EndpointHealth,
+  nowMs: number,
+): number {
+  const sinceMs = firstFailedAtMs ?? nowMs;
+  return works(endpoint, nowMs) ? sinceMs : Math.max(sinceMs, nowMs - failingEventMsMax + recoveryMsMax);
+}
+
+function works({ lastSuccessAtMs }: EndpointHealth, nowMs: number): boolean {
+  return lastSuccessAtMs !== null && lastSuccessAtMs > nowMs - successMsMax;
 }
 
 function hasFailedFor(ms: number, sinceMs: number | null, nowMs: number): boolean {

@@ -38,8 +38,8 @@ type LaneRow = {
   readonly singles_to: number | null;
 };
 
-/** Processes that were not heard of for so long are gone, and get no share. */
-const workerGoneMs = 10_000;
+/** Processes that were not heard of for so long are gone, and get no share. As long as a lease: what they held can be taken by then. */
+const workerGoneMs = 6_000;
 
 /** Tells that this process is there, keeps its lanes, and returns those that it still has. */
 export async function renewLanes(
@@ -124,9 +124,14 @@ export async function releaseLanes(
   });
 }
 
-/** This process takes no part any more. */
+/** This process takes no part any more: others can have what it held at once. */
 export async function leaveWorkers(pool: pg.Pool, holder: string): Promise<void> {
-  await ask(pool, { text: 'delete from workers where holder = $1', values: [holder] });
+  await ask(pool, {
+    name: 'leave-workers',
+    text: `with free as (update lanes set holder = null, lease_until = null where holder = $1)
+      delete from workers where holder = $1`,
+    values: [holder],
+  });
 }
 
 export type AttemptRow = {
@@ -163,57 +168,78 @@ export type LaneWrite = LaneKey & {
   readonly disabled: string | null;
 };
 
-const held = '(endpoint_id, generation, lane)';
-
-/** All of it, in one transaction; returns those lanes that were still their holder's, and nothing is written for the others. */
-export async function writeLanes(pool: pg.Pool, lanes: readonly LaneWrite[]): Promise<readonly LaneKey[]> {
-  const { rows } = await ask<{ endpoint_id: string; generation: number; lane: number }>(pool, {
+/**
+ * All of it, in one transaction; returns those lanes that were still their holder's, and nothing is written for the others. Where nothing is
+ * said but how far lanes came, the commit does not wait for the disk: a server that crashes forgets a moment of it, and that is sent again.
+ */
+export async function writeLanes(pool: pg.Pool, writes: readonly LaneWrite[]): Promise<readonly LaneKey[]> {
+  // One order for all, so that two writers cannot wait for each other.
+  const place = (a: LaneKey, b: LaneKey) => a.generation - b.generation || a.lane - b.lane;
+  const lanes = writes.toSorted((a, b) => compare(a.endpointId, b.endpointId) || place(a, b));
+  const { rows } = await ask<{ held: readonly number[] | null }>(pool, {
     name: 'write-lanes',
-    text: `with input as (
-        select * from unnest($1::text[], $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::float8[], $8::float8[], $9::text[],
-          $10::bigint[], $11::bool[], $12::float8[], $13::float8[], $14::text[])
-          as r(endpoint_id, generation, lane, token, position, attempts, first_failed, next, batch, singles_to, is_over, succeeded, failed, disabled)),
-      moved as (
-        update lanes l set position = r.position, attempts = r.attempts, first_failed_at = to_timestamp(r.first_failed / 1000),
-          next_at = to_timestamp(r.next / 1000), batch = r.batch::bigint[], singles_to = r.singles_to
-        from input r where l.endpoint_id = r.endpoint_id and l.generation = r.generation and l.lane = r.lane and l.token = r.token
-          and not r.is_over
-        returning l.endpoint_id, l.generation, l.lane, r.succeeded, r.failed, r.disabled),
-      over as (
-        delete from lanes l using input r where l.endpoint_id = r.endpoint_id and l.generation = r.generation and l.lane = r.lane
-          and l.token = r.token and r.is_over
-        returning l.endpoint_id, l.generation, l.lane, r.succeeded, r.failed, r.disabled),
-      held as (select * from moved union all select * from over),
-      tried as (
-        insert into attempts (endpoint_id, webhook_id, first_position, last_position, count, at, duration_ms, outcome, status, detail, body)
-        select a.endpoint_id, a.webhook_id, a.first, a.last, a.count, to_timestamp(a.at / 1000), a.duration, a.outcome, a.status, a.detail, a.body
-        from unnest($15::text[], $16::int[], $17::int[], $18::text[], $19::bigint[], $20::bigint[], $21::int[], $22::float8[], $23::int[],
-          $24::text[], $25::int[], $26::text[], $27::text[])
-          as a(endpoint_id, generation, lane, webhook_id, first, last, count, at, duration, outcome, status, detail, body)
-        join held using ${held}),
-      parked as (
-        insert into parked (endpoint_id, position, event, reason, parked_at, attempts, status, detail)
-        select p.endpoint_id, p.position, p.event::jsonb, p.reason, to_timestamp(p.at / 1000), p.attempts, p.status, p.detail
-        from unnest($28::text[], $29::int[], $30::int[], $31::bigint[], $32::text[], $33::text[], $34::float8[], $35::int[], $36::int[], $37::text[])
-          as p(endpoint_id, generation, lane, position, event, reason, at, attempts, status, detail)
-        join held using ${held}
-        on conflict (endpoint_id, position) do update set reason = excluded.reason, parked_at = excluded.parked_at,
-          attempts = excluded.attempts, status = excluded.status, detail = excluded.detail, retry_at = null),
-      ends as materialized (
-        select endpoint_id, max(succeeded) as succeeded, min(failed) as failed, max(disabled) as disabled from held
-        where succeeded is not null or failed is not null or disabled is not null group by endpoint_id order by endpoint_id),
-      touched as (
-        update endpoints e set last_success_at = greatest(e.last_success_at, to_timestamp(x.succeeded / 1000)),
-          failing_since = case when x.succeeded is not null then null else coalesce(e.failing_since, to_timestamp(x.failed / 1000)) end,
-          status = case when x.disabled is null then e.status else 'disabled' end,
-          disabled_reason = case when x.disabled is null then e.disabled_reason else x.disabled end,
-          revision = e.revision + (x.disabled is not null)::int
-        from ends x where e.id = x.endpoint_id)
-      select endpoint_id, generation, lane from held`,
-    values: [...laneColumns(lanes), ...attemptColumns(lanes), ...parkedColumns(lanes)],
+    text: writeSql,
+    values: [...laneColumns(lanes), ...attemptColumns(lanes), ...parkedColumns(lanes), lanes.every(isProgress)],
   });
-  return rows.map(({ endpoint_id, generation, lane }) => ({ endpointId: endpoint_id, generation, lane }));
+  return (rows[0]?.held ?? []).flatMap((n) => lanes[n - 1] ?? []);
 }
+
+const compare = (a: string, b: string): number => Number(a > b) - Number(a < b);
+
+/** A delivery is done, and the next one is not fixed. A batch has to be on the disk before it is sent. */
+function isProgress({ state, isOver, parked, disabled }: LaneWrite): boolean {
+  const isFresh = state.batch === null && state.singlesTo === null && state.attempts === 0;
+  return isFresh && !isOver && parked.length === 0 && disabled === null;
+}
+
+/** A success that is not newer by so much is not worth a write of the endpoint. */
+const successStepMs = 1_000;
+
+// Attempts and parked events name their lane by its number in the input. Whether it was held is looked up in a hash: a condition that is not
+// the whole of an `in` stays one, where a join would compare each with each.
+const writeSql = `with input as (
+    select * from unnest($1::text[], $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::float8[], $8::float8[], $9::text[],
+      $10::bigint[], $11::bool[], $12::float8[], $13::float8[], $14::text[]) with ordinality as r(endpoint_id, generation, lane, token, position,
+        attempts, first_failed, next, batch, singles_to, is_over, succeeded, failed, disabled, n)),
+  moved as (
+    update lanes l set position = r.position, attempts = r.attempts, first_failed_at = to_timestamp(r.first_failed / 1000),
+      next_at = to_timestamp(r.next / 1000), batch = r.batch::bigint[], singles_to = r.singles_to
+    from input r where l.endpoint_id = r.endpoint_id and l.generation = r.generation and l.lane = r.lane and l.token = r.token
+      and not r.is_over
+    returning r.n::int, l.endpoint_id, r.succeeded, r.failed, r.disabled),
+  over as (
+    delete from lanes l using input r where l.endpoint_id = r.endpoint_id and l.generation = r.generation and l.lane = r.lane
+      and l.token = r.token and r.is_over
+    returning r.n::int, l.endpoint_id, r.succeeded, r.failed, r.disabled),
+  held as (select * from moved union all select * from over),
+  tried as (
+    insert into attempts (endpoint_id, webhook_id, first_position, last_position, count, at, duration_ms, outcome, status, detail, body)
+    select a.endpoint_id, a.webhook_id, a.first, a.last, a.count, to_timestamp(a.at / 1000), a.duration, a.outcome, a.status, a.detail, a.body
+    from unnest($15::int[], $16::text[], $17::text[], $18::bigint[], $19::bigint[], $20::int[], $21::float8[], $22::int[], $23::text[],
+      $24::int[], $25::text[], $26::text[])
+      as a(n, endpoint_id, webhook_id, first, last, count, at, duration, outcome, status, detail, body)
+    where (a.n in (select n from held)) is true),
+  parked as (
+    insert into parked (endpoint_id, position, event, reason, parked_at, attempts, status, detail)
+    select p.endpoint_id, p.position, p.event::jsonb, p.reason, to_timestamp(p.at / 1000), p.attempts, p.status, p.detail
+    from unnest($27::int[], $28::text[], $29::bigint[], $30::text[], $31::text[], $32::float8[], $33::int[], $34::int[], $35::text[])
+      as p(n, endpoint_id, position, event, reason, at, attempts, status, detail)
+    where (p.n in (select n from held)) is true
+    on conflict (endpoint_id, position) do update set reason = excluded.reason, parked_at = excluded.parked_at,
+      attempts = excluded.attempts, status = excluded.status, detail = excluded.detail, retry_at = null),
+  ends as materialized (
+    select endpoint_id, max(succeeded) as succeeded, min(failed) as failed, max(disabled) as disabled from held
+    where succeeded is not null or failed is not null or disabled is not null group by endpoint_id order by endpoint_id),
+  touched as (
+    update endpoints e set last_success_at = greatest(e.last_success_at, to_timestamp(x.succeeded / 1000)),
+      failing_since = case when x.succeeded is not null then null else coalesce(e.failing_since, to_timestamp(x.failed / 1000)) end,
+      status = case when x.disabled is null then e.status else 'disabled' end,
+      disabled_reason = case when x.disabled is null then e.disabled_reason else x.disabled end,
+      revision = e.revision + (x.disabled is not null)::int
+    from ends x where e.id = x.endpoint_id and (x.disabled is not null
+      or case when x.succeeded is null then e.failing_since is null else e.failing_since is not null or e.last_success_at is null
+        or e.last_success_at < to_timestamp((x.succeeded - ${successStepMs}) / 1000) end))
+  select array_agg(n) as held, case when $36::bool then set_config('synchronous_commit', 'off', true) end from held`;
 
 function keyColumns(lanes: readonly (LaneKey & { readonly token: number })[]): unknown[] {
   return [
@@ -224,11 +250,7 @@ function keyColumns(lanes: readonly (LaneKey & { readonly token: number })[]): u
   ];
 }
 
-function laneColumns(all: readonly LaneWrite[]): unknown[] {
-  // One order for all, so that two writers cannot wait for each other.
-  const lanes = all.toSorted((a, b) =>
-    a.endpointId < b.endpointId ? -1 : a.endpointId > b.endpointId ? 1 : a.lane - b.lane,
-  );
+function laneColumns(lanes: readonly LaneWrite[]): unknown[] {
   return [
     ...keyColumns(lanes),
     lanes.map(({ state }) => state.position),
@@ -245,11 +267,10 @@ function laneColumns(all: readonly LaneWrite[]): unknown[] {
 }
 
 function attemptColumns(lanes: readonly LaneWrite[]): unknown[] {
-  const rows = lanes.flatMap((lane) => lane.attempts.map((attempt) => ({ lane, attempt })));
+  const rows = lanes.flatMap((lane, index) => lane.attempts.map((attempt) => ({ lane, attempt, n: index + 1 })));
   return [
+    rows.map(({ n }) => n),
     rows.map(({ lane }) => lane.endpointId),
-    rows.map(({ lane }) => lane.generation),
-    rows.map(({ lane }) => lane.lane),
     rows.map(({ attempt }) => attempt.webhookId),
     rows.map(({ attempt }) => attempt.first),
     rows.map(({ attempt }) => attempt.last),
@@ -264,11 +285,10 @@ function attemptColumns(lanes: readonly LaneWrite[]): unknown[] {
 }
 
 function parkedColumns(lanes: readonly LaneWrite[]): unknown[] {
-  const rows = lanes.flatMap((lane) => lane.parked.map((parked) => ({ lane, parked })));
+  const rows = lanes.flatMap((lane, index) => lane.parked.map((parked) => ({ lane, parked, n: index + 1 })));
   return [
+    rows.map(({ n }) => n),
     rows.map(({ lane }) => lane.endpointId),
-    rows.map(({ lane }) => lane.generation),
-    rows.map(({ lane }) => lane.lane),
     rows.map(({ parked }) => parked.event.position),
     rows.map(({ parked }) => JSON.stringify(parked.event)),
     rows.map(({ parked }) => parked.reason),

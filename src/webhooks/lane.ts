@@ -3,10 +3,10 @@
 // between leaves a delivery that is sent again, under the same webhook-id, and never one that is left out.
 
 import type { EventType } from '../core/session.ts';
-import { type Verdict, verdict } from '../core/verdict.ts';
+import { failingSinceMs, type Verdict, verdict } from '../core/verdict.ts';
 import { pause } from '../runtime/loop.ts';
 import type { LogReader } from './log-reader.ts';
-import { type LogEvent, laneOf, type Message, messageOf } from './message.ts';
+import { type LogEvent, type Message, messageOf } from './message.ts';
 import type { LaneRecord, Recorder, Tried } from './recorder.ts';
 import type { Sent } from './send.ts';
 
@@ -103,9 +103,23 @@ export class LaneRun {
 
   /**
    * Until `stop` aborts, the lane is over, its endpoint is disabled, or it turns out to be another process's. A delivery that is under way
-   * when `stop` aborts is finished; `kill` ends it.
+   * when `stop` aborts is finished and recorded; `kill` ends it.
    */
   async run(stop: AbortSignal, kill: AbortSignal): Promise<void> {
+    const killed = Promise.withResolvers<void>();
+    kill.addEventListener('abort', () => killed.resolve(), { once: true });
+    const work = async (): Promise<void> => {
+      try {
+        await this.#follow(stop, kill);
+      } finally {
+        await this.#recording;
+      }
+    };
+    await Promise.race([work(), killed.promise]);
+  }
+
+  async #follow(stop: AbortSignal, kill: AbortSignal): Promise<void> {
+    stop.addEventListener('abort', () => this.#deps.log.wake(), { once: true });
     while (!stop.aborted) {
       const endpoint = this.#deps.endpoint();
       if (endpoint === null) return;
@@ -165,15 +179,14 @@ export class LaneRun {
 
   /** Events of this lane, in their order, as many as are there and wanted; the first page that has any is enough. */
   async #collect(endpoint: Endpoint, eventsMax: number): Promise<readonly LogEvent[]> {
-    const { lane, of, until } = this.#lane;
+    const { until } = this.#lane;
     for (;;) {
-      const { events, upTo } = await this.#deps.log.after(this.#passed);
+      const { events, upTo } = await this.#deps.log.after(this.#passed, this.#lane);
       if (upTo === this.#passed) return [];
       const own: LogEvent[] = [];
       for (const event of events) {
         if (until !== null && event.position > until) break;
-        const isOwn = (endpoint.types?.has(event.type) ?? true) && laneOf(event.userId, of) === lane;
-        if (isOwn && own.push(event) === eventsMax) break;
+        if ((endpoint.types?.has(event.type) ?? true) && own.push(event) === eventsMax) break;
       }
       if (own.length > 0) return own;
       this.#passed = until === null ? upTo : Math.min(upTo, until);
@@ -198,14 +211,15 @@ export class LaneRun {
     this.#deps.attempted(sent, this.#lane, events.length, end.kind);
     if (end.kind === 'done') this.#deps.delivered(events, nowMs);
     const tried = { message, sent, atMs: nowMs, first: events[0]?.position ?? last, last, count: events.length };
-    return this.#follow(end, { tried, events, last, nowMs });
+    const firstFailedAtMs = failingSinceMs(this.#state, endpoint, nowMs);
+    return this.#conclude(end, { tried, events, last }, { attempts: this.#state.attempts + 1, firstFailedAtMs });
   }
 
-  async #follow(
+  async #conclude(
     end: Verdict,
-    { tried, events, last, nowMs }: Omit<Delivery, 'message'> & { readonly tried: Tried; readonly nowMs: number },
+    { tried, events, last }: Omit<Delivery, 'message'> & { readonly tried: Tried },
+    failedOnce: Pick<LaneState, 'attempts' | 'firstFailedAtMs'>,
   ): Promise<boolean> {
-    const failedOnce = { attempts: this.#state.attempts + 1, firstFailedAtMs: this.#state.firstFailedAtMs ?? nowMs };
     switch (end.kind) {
       case 'done':
         // The next delivery may begin to be looked for while this is written.

@@ -11,7 +11,7 @@ export type LanesDeps = {
   readonly fairShare: () => Promise<number>;
   readonly claim: (leaseMs: number, lanesMax: number) => Promise<readonly Lane[]>;
   readonly release: (lanes: readonly Holder[]) => Promise<void>;
-  /** This process takes no part any more. */
+  /** This process takes no part any more, and holds nothing. */
   readonly leave: () => Promise<void>;
   /** Those that are enabled. */
   readonly listEndpoints: () => Promise<readonly Endpoint[]>;
@@ -44,7 +44,8 @@ export type Lag = { readonly endpointId: string; readonly events: number; readon
 export class Lanes {
   readonly #deps: LanesDeps;
   readonly #running = new Map<string, Running>();
-  #ended: Holder[] = [];
+  /** Held, and not run: they have ended here, or are ours by a claim whose answer was lost. */
+  #idle: readonly Holder[] = [];
   #endpoints: ReadonlyMap<string, Endpoint> = new Map();
   /** By the clock that goes on while the process is stopped. */
   #heldUntilMs = 0;
@@ -99,13 +100,13 @@ export class Lanes {
 
   async #renew(): Promise<void> {
     const askedAtMs = performance.now();
-    const held = new Map((await this.#deps.renew(leaseMs)).map((lane) => [keyOf(lane), lane.token]));
+    const renewed = await this.#deps.renew(leaseMs);
+    const held = new Map(renewed.map((lane) => [keyOf(lane), lane.token]));
     this.#heldUntilMs = askedAtMs + leaseMs - safetyMs;
+    this.#idle = renewed.filter((lane) => this.#running.get(keyOf(lane))?.lane.token !== lane.token);
     for (const [key, { lane, stop, kill }] of this.#running) {
       if (held.get(key) === lane.token) continue;
-      const lost = new Error('the lane is held by another process, or gone');
-      stop.abort(lost);
-      kill.abort(lost);
+      end(stop, kill);
     }
     this.#endpoints = new Map((await this.#deps.listEndpoints()).map((endpoint) => [endpoint.id, endpoint]));
     for (const { lane, stop } of this.#running.values()) if (!this.#endpoints.has(lane.endpointId)) stop.abort();
@@ -113,9 +114,7 @@ export class Lanes {
 
   /** Gives back what is too much, and takes what nobody holds. */
   async #share(): Promise<void> {
-    const ended = this.#ended;
-    this.#ended = [];
-    if (ended.length > 0) await this.#deps.release(ended);
+    if (this.#idle.length > 0) await this.#deps.release(this.#idle);
     const wanted = (await this.#deps.fairShare()) - this.#running.size;
     if (wanted < 0) for (const { stop } of [...this.#running.values()].slice(wanted)) stop.abort();
     if (wanted <= 0) return;
@@ -125,6 +124,9 @@ export class Lanes {
 
   #start(lane: Lane): void {
     const key = keyOf(lane);
+    // It was divided or handed over since the renewal: what ran until now is not ours any more.
+    const before = this.#running.get(key);
+    if (before !== undefined) end(before.stop, before.kill);
     const stop = new AbortController();
     const kill = new AbortController();
     const run = new LaneRun(lane, {
@@ -141,7 +143,6 @@ export class Lanes {
           this.#deps.logger.warn({ event: 'lane.failed', endpointId, lane: number, err: error });
       }
       if (this.#running.get(key)?.lane === lane) this.#running.delete(key);
-      this.#ended.push(lane);
     };
     this.#running.set(key, { lane, run, stop, kill, ended: work() });
   }
@@ -170,10 +171,15 @@ export class Lanes {
     await Promise.all([...running.map(({ ended }) => ended), this.#attending]);
     clearTimeout(timer);
     try {
-      await this.#deps.release(this.#ended);
       await this.#deps.leave();
     } catch (error) {
       this.#deps.logger.warn({ event: 'lanes.unreleased', err: error });
     }
   }
+}
+
+function end(stop: AbortController, kill: AbortController): void {
+  const lost = new Error('the lane is held by another process, or gone');
+  stop.abort(lost);
+  kill.abort(lost);
 }

@@ -2,16 +2,19 @@
 // whether they follow the end of the log or catch up from far behind. A hint wakes it; what it promises rests on asking again and again.
 
 import type { Logger } from '../runtime/logger.ts';
-import { loop, pause } from '../runtime/loop.ts';
-import type { LogEvent } from './message.ts';
+import { loop } from '../runtime/loop.ts';
+import { type LogEvent, laneOf } from './message.ts';
 
 export type LogPort = (
   after: number,
   upTo: number,
 ) => Promise<{ readonly head: number; readonly events: readonly LogEvent[] }>;
 
-/** All events after a position and up to `upTo` that the log has. */
-export type LogSlice = { readonly events: readonly LogEvent[]; readonly upTo: number };
+/** All events of one lane after a position and up to `upTo` that the log has. */
+export type LaneSlice = { readonly events: readonly LogEvent[]; readonly upTo: number };
+
+/** One of so many lanes that share the users. */
+export type LaneOf = { readonly lane: number; readonly of: number };
 
 const pageEvents = 500;
 /** Some 16 MB at half a kilobyte an event. */
@@ -20,11 +23,21 @@ const pagesMax = 64;
 const pollMs = 500;
 const backOff = { firstMs: 50, lastMs: 2_000 };
 
-type Page = { readonly end: number; upTo: number; events: LogEvent[]; loading: Promise<void> | null };
+type Page = {
+  readonly start: number;
+  readonly end: number;
+  upTo: number;
+  events: LogEvent[];
+  /** By the number of lanes: the events of each. Made once for all endpoints that have as many. */
+  readonly divisions: Map<number, readonly LogEvent[][]>;
+  loading: Promise<void> | null;
+};
 
 export class LogReader {
   readonly #read: LogPort;
   readonly #pages = new Map<number, Page>();
+  /** The page that was used last. */
+  #page: Page | null = null;
   #head = 0;
   #changed = Promise.withResolvers<void>();
   #hinted = Promise.withResolvers<void>();
@@ -43,22 +56,24 @@ export class LogReader {
     this.#hinted.resolve();
   }
 
-  /** Resolves when the log has grown beyond a position, or the signal aborts. */
+  /** Resolves when the log has grown beyond a position, or when somebody is to look again: at its signal, for one. */
   async grown(position: number, signal: AbortSignal): Promise<void> {
-    if (this.#head > position || signal.aborted) return;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const onAbort = () => resolve();
-    signal.addEventListener('abort', onAbort);
-    while (this.#head <= position && !signal.aborted) await Promise.race([this.#changed.promise, promise]);
-    signal.removeEventListener('abort', onAbort);
+    if (this.#head <= position && !signal.aborted) await this.#changed.promise;
   }
 
-  /** What follows a position: at most a page; up to the position itself at the end of the log. */
-  async after(position: number): Promise<LogSlice> {
+  /** Lets all who wait for the log to grow look again. */
+  wake(): void {
+    const { resolve } = this.#changed;
+    this.#changed = Promise.withResolvers<void>();
+    resolve();
+  }
+
+  /** What follows a position in a lane: at most what a page has; up to the position itself at the end of the log, as far as it is known. */
+  after(position: number, lane: LaneOf): LaneSlice | Promise<LaneSlice> {
+    if (position >= this.#head) return { events: [], upTo: position };
     const page = this.#pageAfter(position);
-    if (page.upTo <= position || (page.upTo < page.end && page.upTo < this.#head)) await this.#extend(page);
-    if (page.upTo <= position) return { events: [], upTo: position };
-    return { events: page.events.slice(indexAfter(page.events, position)), upTo: page.upTo };
+    const isShort = page.upTo <= position || (page.upTo < page.end && page.upTo < this.#head);
+    return isShort ? this.#extend(page).then(() => sliceOf(page, position, lane)) : sliceOf(page, position, lane);
   }
 
   /** Follows the end of the log until the signal aborts. */
@@ -66,17 +81,20 @@ export class LogReader {
     const step = async (): Promise<number> => {
       this.#hinted = Promise.withResolvers<void>();
       await this.#extend(this.#pageAfter(this.#head));
-      const waiting = new AbortController();
-      await Promise.race([this.#hinted.promise, pause(pollMs, AbortSignal.any([signal, waiting.signal]))]);
-      waiting.abort();
+      await this.#hinted.promise;
       return 0;
     };
+    const poll = setInterval(() => this.hint(), pollMs);
+    signal.addEventListener('abort', () => this.hint(), { once: true });
     await loop(step, { name: 'log', signal, backOff, ...options });
+    clearInterval(poll);
   }
 
   #pageAfter(position: number): Page {
     const start = Math.floor(position / pageEvents) * pageEvents;
-    const page = this.#pages.get(start) ?? { end: start + pageEvents, upTo: start, events: [], loading: null };
+    if (this.#page?.start === start) return this.#page;
+    const page = this.#pages.get(start) ?? emptyPage(start);
+    this.#page = page;
     // The one that was used last goes last.
     this.#pages.delete(start);
     this.#pages.set(start, page);
@@ -99,13 +117,32 @@ export class LogReader {
     if (page.upTo >= page.end) return;
     const { head, events } = await this.#read(page.upTo, page.end);
     page.events = page.events.concat(events);
+    for (const [of, lanes] of page.divisions) divide(events, of, lanes);
     page.upTo = Math.max(page.upTo, Math.min(page.end, head));
     if (head <= this.#head) return;
     this.#head = head;
-    const { resolve } = this.#changed;
-    this.#changed = Promise.withResolvers<void>();
-    resolve();
+    this.wake();
   }
+}
+
+function emptyPage(start: number): Page {
+  return { start, end: start + pageEvents, upTo: start, events: [], divisions: new Map(), loading: null };
+}
+
+function sliceOf(page: Page, position: number, { lane, of }: LaneOf): LaneSlice {
+  if (page.upTo <= position) return { events: [], upTo: position };
+  let lanes = page.divisions.get(of);
+  if (lanes === undefined) {
+    lanes = Array.from({ length: of }, () => []);
+    divide(page.events, of, lanes);
+    page.divisions.set(of, lanes);
+  }
+  const own = lanes[lane] ?? [];
+  return { events: own.slice(indexAfter(own, position)), upTo: page.upTo };
+}
+
+function divide(events: readonly LogEvent[], of: number, lanes: readonly LogEvent[][]): void {
+  for (const event of events) lanes[laneOf(event.userId, of)]?.push(event);
 }
 
 /** Events are in the order of their positions. */

@@ -16,3 +16,8 @@ export function percentile(values: readonly number[], share: number): number {
 export function shown({ min, median, max }: Spread, digits = 0): string {
   return [min, median, max].map((value) => value.toLocaleString('en', { maximumFractionDigits: digits })).join(' / ');
 }
+
+/** By a clock that all processes of a machine share, and that nobody sets. */
+export function monotonicMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}

@@ -1,11 +1,13 @@
-// A backend that receives webhooks: a real HTTP server that verifies every delivery with the library of Standard Webhooks, keeps what it
+// A backend that receives webhooks: a real HTTP or HTTPS server that verifies every delivery with the library of Standard Webhooks, keeps what it
 // was sent, and answers as a test tells it. What does not verify is kept apart, and fails the test that looks at the deliveries.
 
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
 import { WebhookBody, type WireEvent } from '../../src/webhooks/message.ts';
+import type { Certificate } from './raw-receiver.ts';
 import { until } from './until.ts';
 
 export type Delivery = {
@@ -22,8 +24,8 @@ export type Answer = (delivery: Delivery, response: ServerResponse) => number | 
 
 export type Receiver = AsyncDisposable & {
   readonly url: string;
-  /** Trusts the secret of an endpoint from here on. */
-  readonly trust: (secret: string) => void;
+  /** Trusts the secret of an endpoint from here on; what arrives while it is still on its way waits for it. */
+  readonly trust: (secret: string | Promise<string>) => void;
   readonly answer: (answer: Answer) => void;
   /** All that came, verified. */
   readonly deliveries: () => readonly Delivery[];
@@ -35,17 +37,18 @@ export type Receiver = AsyncDisposable & {
 
 const waitMs = 40_000;
 
-export async function openReceiver(): Promise<Receiver> {
+/** With a certificate it speaks TLS. */
+export async function openReceiver(certificate: Certificate | null = null): Promise<Receiver> {
   const deliveries: Delivery[] = [];
   const taken: WireEvent[] = [];
   const unverified: string[] = [];
-  const secrets: string[] = [];
+  const secrets: Promise<string>[] = [];
   let answer: Answer = () => 204;
 
   const receive = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const body = await textOf(request);
     const headers = Object.fromEntries(Object.entries(request.headers).map(([name, value]) => [name, String(value)]));
-    const delivery = verified(body, headers, request.url ?? '', secrets);
+    const delivery = verified(body, headers, request.url ?? '', await Promise.all(secrets));
     if (typeof delivery === 'string') {
       unverified.push(delivery);
       response.writeHead(500).end();
@@ -58,26 +61,28 @@ export async function openReceiver(): Promise<Receiver> {
     response.writeHead(status).end();
   };
 
-  const server = createServer((request, response) => {
+  const onRequest: RequestListener = (request, response) => {
     receive(request, response).catch(() => response.destroy());
-  }).listen(0, '127.0.0.1');
+  };
+  const server = certificate === null ? createServer(onRequest) : createTlsServer(certificate, onRequest);
+  server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const all = () => {
     if (unverified.length > 0) throw new Error(`deliveries that do not verify: ${unverified.join('; ')}`);
-    return deliveries;
+    return [...deliveries];
   };
   return {
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`,
-    trust: (secret) => secrets.push(secret),
+    url: `${certificate === null ? 'http' : 'https'}://127.0.0.1:${(server.address() as AddressInfo).port}/hook`,
+    trust: (secret) => secrets.push(Promise.resolve(secret)),
     answer: (next) => {
       answer = next;
     },
     deliveries: all,
-    taken: () => taken,
+    taken: () => [...taken],
     takenWhen: (count, withinMs = waitMs) =>
-      until(`${count} events taken`, () => all() && taken.length >= count && taken, withinMs),
+      until(`${count} events taken`, () => all() && taken.length >= count && [...taken], withinMs),
     deliveredWhen: (count, withinMs = waitMs) =>
-      until(`${count} deliveries`, () => all().length >= count && deliveries, withinMs),
+      until(`${count} deliveries`, () => all().length >= count && [...deliveries], withinMs),
     [Symbol.asyncDispose]: async () => {
       server.close();
       server.closeAllConnections();
