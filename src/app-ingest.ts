@@ -7,7 +7,7 @@ import { type LapseEntry, runSweeper } from './deadlines/sweeper.ts';
 import { runHeir } from './ingest/heir.ts';
 import { ingest, type Settled, type SignalEntry } from './ingest/ingest.ts';
 import type { Lease } from './ingest/lease.ts';
-import type { LinkDeps, Listening } from './ingest/link.ts';
+import type { LinkDeps, Listening, Settling } from './ingest/link.ts';
 import { Listener } from './ingest/listener.ts';
 import type { Message } from './ingest/message.ts';
 import type { Metrics } from './metrics.ts';
@@ -16,7 +16,7 @@ import { InvariantError } from './runtime/invariant.ts';
 import type { Logger } from './runtime/logger.ts';
 import { loop } from './runtime/loop.ts';
 import type { Settings } from './settings.ts';
-import { type Committed, commit, type Decide, type Entry } from './store/commit.ts';
+import { type Ahead, type Committed, commit, type Decide, type Entry, type Order } from './store/commit.ts';
 import { DataRefusedError, FencedError } from './store/database.ts';
 import { findDueUsers } from './store/deadlines.ts';
 import {
@@ -59,9 +59,14 @@ export function countEvents({ metrics }: Base, { events }: Committed): void {
   for (const { type } of events) metrics.events.inc({ type });
 }
 
-async function timedCommit(base: Base, entries: readonly Entry[], fence: Fence): Promise<Committed> {
+async function timedCommit(
+  base: Base,
+  entries: readonly Entry[],
+  fence: Fence,
+  order: Order | null = null,
+): Promise<Committed> {
   const stopTimer = base.metrics.commit.startTimer();
-  const committed = await commit(base.pool, entries, base.decide, fence);
+  const committed = await commit(base.pool, entries, base.decide, fence, order);
   stopTimer();
   countEvents(base, committed);
   return committed;
@@ -98,7 +103,10 @@ function linkOf(base: Base, clientId: string, lapseUntilMs: LapseUntil): LinkDep
     renewLease: (lease, link) => renewLease(pool, lease, link),
     releaseLease: (lease, isInDoubt) => releaseLease(pool, lease, isInDoubt),
     recordNewBrokerSession: (lease, atMs) => recordNewBrokerSession(pool, lease, atMs),
-    settle: (batch, listening) => settle(base, wire, batch, listening, lapseUntilMs),
+    settler: (listening) =>
+      settlerOf((batch, before, onDecided) =>
+        settle(base, wire, batch, listening, lapseUntilMs, { before, onDecided }),
+      ),
     isFinal: (error) => error instanceof FencedError || isRefused(error),
     connection: {
       url: settings.MQTT_URL,
@@ -113,12 +121,42 @@ function linkOf(base: Base, clientId: string, lapseUntilMs: LapseUntil): LinkDep
   };
 }
 
+/** What the next batch must know of the one before. */
+type Before = { readonly done: Promise<void>; readonly ahead: Ahead | null };
+type InOrder = {
+  readonly before: Before;
+  /** `isCommitted` resolves with the end of the first attempt. */
+  readonly onDecided: (users: Ahead['users'], isCommitted: Promise<boolean>) => void;
+};
+
+/** Batches are decided while the one before is being written, on what that one is about to write; and committed in their order. */
+function settlerOf(
+  settleOne: (batch: readonly Message[], before: Before, onDecided: InOrder['onDecided']) => Promise<void>,
+): (batch: readonly Message[]) => Settling {
+  let before: Before = { done: Promise.resolve(), ahead: null };
+  return (batch) => {
+    const decided = Promise.withResolvers<void>();
+    const own: { done: Promise<void>; ahead: Ahead | null } = { done: Promise.resolve(), ahead: null };
+    const done = settleOne(batch, before, (users, isCommitted) => {
+      // Committed in another way: then the next one waits until it is over.
+      const committed = isCommitted.then(async (isAsDecided) => isAsDecided || (await own.done, false));
+      committed.catch(() => undefined);
+      own.ahead = { users, committed };
+      decided.resolve();
+    });
+    own.done = done.finally(() => decided.resolve());
+    before = own;
+    return { decided: decided.promise, done: own.done };
+  };
+}
+
 async function settle(
   base: Base,
   wire: Wire,
   batch: readonly Message[],
   { lease, connection, persist }: Listening,
   lapseUntilMs: LapseUntil,
+  { before, onDecided }: InOrder,
 ): Promise<void> {
   // The birth that would save a session may wait with another member.
   const othersMs = await persist(() => othersCaughtUpAtMs(base.pool, base.scope));
@@ -128,9 +166,21 @@ async function settle(
   };
   const settled = await ingest(batch, {
     wire,
-    commit: async (entries) => {
+    commit: async (entries, isAgain) => {
+      if (isAgain) await before.done;
       const fence = { ...lease, heardAtMs: connection.heardAtMs() };
-      return (await timedCommit(base, entries.map(entryOf), fence)).outcomes;
+      const first = isAgain ? null : Promise.withResolvers<boolean>();
+      const order = first && {
+        ahead: before.ahead,
+        onDecided: (users: Ahead['users']) => onDecided(users, first.promise),
+      };
+      try {
+        const { outcomes, isAsDecided } = await timedCommit(base, entries.map(entryOf), fence, order);
+        first?.resolve(isAsDecided);
+        return outcomes;
+      } finally {
+        first?.resolve(false);
+      }
     },
     quarantine: (entries) =>
       addToQuarantine(
@@ -139,6 +189,7 @@ async function settle(
       ),
     isRefusedForItsData: isRefused,
     persist,
+    turn: () => before.done,
     acknowledge: connection.acknowledge,
   });
   const settleMs = base.nowMs() - (batch[0]?.receivedAtMs ?? base.nowMs());

@@ -42,11 +42,14 @@ async function windUp(claim: Claim, deps: HeirDeps, signal: AbortSignal): Promis
   const link = deps.linkOf(claim.clientId);
   let messages = 0;
   let isWoundUp = false;
-  const settle: LinkDeps['settle'] = async (batch, listening) => {
-    await link.settle(batch, listening);
-    messages += batch.length;
+  const settler: LinkDeps['settler'] = (listening) => {
+    const settle = link.settler(listening);
+    return (batch) => {
+      messages += batch.length;
+      return settle(batch);
+    };
   };
-  const inherited = new Link({ ...link, settle }, () => ({ connectedSinceMs: null, caughtUpAtMs: null }));
+  const inherited = new Link({ ...link, settler }, () => ({ connectedSinceMs: null, caughtUpAtMs: null }));
   const settleRest = async (held: Held, { lease, connection }: Listening): Promise<void> => {
     if (!deps.isListening()) throw new Error('the link of this process went down: it cannot be an heir');
     await connection.unsubscribe();

@@ -32,13 +32,15 @@ export type Settled =
 
 export type IngestDeps = {
   readonly wire: Wire;
-  /** Decides and commits, all or nothing; one outcome for each entry. */
-  readonly commit: (entries: readonly SignalEntry[]) => Promise<readonly Outcome[]>;
+  /** Decides and commits, all or nothing; one outcome for each entry. `isAgain`: not the whole batch for the first time. */
+  readonly commit: (entries: readonly SignalEntry[], isAgain: boolean) => Promise<readonly Outcome[]>;
   readonly quarantine: (entries: readonly QuarantineEntry[]) => Promise<void>;
   /** Whether the database will never take this data, however often it is offered. */
   readonly isRefusedForItsData: (error: unknown) => boolean;
   /** Does it again while it fails for want of a database; throws when the attempt was given up. */
   readonly persist: <Result>(step: (isRetry: boolean) => Promise<Result>) => Promise<Result>;
+  /** Resolves when the batch before has been acknowledged. */
+  readonly turn: () => Promise<void>;
   readonly acknowledge: (batch: readonly Message[]) => void;
 };
 
@@ -51,6 +53,7 @@ export async function ingest(batch: readonly Message[], deps: IngestDeps): Promi
   if (unclear.length > 0) await deps.persist(() => deps.quarantine(unclear));
   const entries = parsed.flatMap(({ message, content }) => (isSignal(content) ? [entryOf(message, content)] : []));
   const outcomes = await commitOrHalve(entries, deps);
+  await deps.turn();
   deps.acknowledge(batch);
   let next = 0;
   return parsed.map(({ content }): Settled => {
@@ -88,11 +91,20 @@ function digestOf({ topic, payload }: Message): Buffer {
 }
 
 /** A batch that the database refuses for its data is halved until the culprit stands alone; that one is quarantined. */
-async function commitOrHalve(entries: readonly Pair[], deps: IngestDeps): Promise<readonly (Outcome | 'unstorable')[]> {
+async function commitOrHalve(
+  entries: readonly Pair[],
+  deps: IngestDeps,
+  isHalf = false,
+): Promise<readonly (Outcome | 'unstorable')[]> {
   if (entries.length === 0) return [];
   try {
     return await deps.persist((isRetry) =>
-      deps.commit(isRetry ? entries.map((entry) => ({ ...entry, mayBeCommitted: true })) : entries),
+      isRetry
+        ? deps.commit(
+            entries.map((entry) => ({ ...entry, mayBeCommitted: true })),
+            true,
+          )
+        : deps.commit(entries, isHalf),
     );
   } catch (error) {
     if (!deps.isRefusedForItsData(error)) throw error;
@@ -105,7 +117,7 @@ async function commitOrHalve(entries: readonly Pair[], deps: IngestDeps): Promis
       return ['unstorable'];
     }
     const middle = Math.ceil(entries.length / 2);
-    const first = await commitOrHalve(entries.slice(0, middle), deps);
-    return [...first, ...(await commitOrHalve(entries.slice(middle), deps))];
+    const first = await commitOrHalve(entries.slice(0, middle), deps, true);
+    return [...first, ...(await commitOrHalve(entries.slice(middle), deps, true))];
   }
 }

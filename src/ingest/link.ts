@@ -16,8 +16,8 @@ export type LinkDeps = {
   readonly releaseLease: (lease: Lease, isInDoubt: boolean) => Promise<void>;
   /** The broker has not kept our session: what was sent for it may be lost. */
   readonly recordNewBrokerSession: (lease: Lease, atMs: number) => Promise<void>;
-  /** Settles and acknowledges a batch, or throws. */
-  readonly settle: (batch: readonly Message[], listening: Listening) => Promise<void>;
+  /** Settles the batches of one connection, which come in their order. */
+  readonly settler: (listening: Listening) => (batch: readonly Message[]) => Settling;
   /** Errors after which trying again on this connection is of no use. */
   readonly isFinal: (error: unknown) => boolean;
   readonly connection: Omit<ConnectionOptions, 'protocolVersion'>;
@@ -29,6 +29,13 @@ export type Listening = {
   readonly connection: Connection;
   /** Repeats a step while the database is away and the connection lasts. */
   readonly persist: <Result>(step: (isRetry: boolean) => Promise<Result>) => Promise<Result>;
+};
+
+/** A batch on its way. The next one may be begun when this one is decided, and is committed and acknowledged after it. */
+export type Settling = {
+  readonly decided: Promise<void>;
+  /** Committed and acknowledged; rejects when it was given up. */
+  readonly done: Promise<void>;
 };
 
 export type Held = {
@@ -171,10 +178,18 @@ export class Link {
   }
 
   async #settleAll(listening: Listening): Promise<void> {
+    const { connection } = listening;
+    const settle = this.#deps.settler(listening);
+    let before = Promise.resolve();
     for (;;) {
-      const batch = await listening.connection.take(batchMessagesMax);
-      if (batch.length === 0) return;
-      await this.#deps.settle(batch, listening);
+      const batch = await connection.take(batchMessagesMax);
+      if (batch.length === 0) return before;
+      const { decided, done } = settle(batch);
+      // Whoever waits for the next message hears of it.
+      done.catch(() => connection.drop('a batch could not be settled'));
+      await decided;
+      await before;
+      before = done;
     }
   }
 

@@ -73,15 +73,17 @@ export class Pending {
       this.#wake = null;
     }
     if (this.#isClosed) return [];
-    this.#taken = this.#waiting.slice(0, messagesMax);
+    const taken = this.#waiting.slice(0, messagesMax);
     this.#waiting = this.#waiting.slice(messagesMax);
-    return this.#taken;
+    this.#taken = this.#taken.concat(taken);
+    return taken;
   }
 
+  /** What was taken first is settled first. */
   settle(messages: readonly Message[]): void {
     this.#mostAtOnce = Math.max(this.#mostAtOnce, this.#count());
     this.#settledCount += messages.length;
-    this.#taken = [];
+    this.#taken = this.#taken.slice(messages.length);
     for (const message of messages) this.#bytes -= bytesOf(message);
     if (this.#mark !== null) this.#reach({ ...this.#mark, left: this.#mark.left - messages.length });
     if (this.#hasRoom()) this.#release();

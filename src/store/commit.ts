@@ -25,10 +25,26 @@ export type Entry = {
 
 export type Decide = (user: UserState, signal: Signal, moment: Moment) => Decision;
 
+/** A batch that is decided and not committed yet. */
+export type Ahead = {
+  /** The users that it changes, as it is about to write them. */
+  readonly users: ReadonlyMap<UserId, LoadedUser>;
+  /** Resolves when it is over: true when exactly that was committed. */
+  readonly committed: Promise<boolean>;
+};
+
+/** For batches that are committed one after the other, and decided while the one before is being written. */
+export type Order = {
+  readonly ahead: Ahead | null;
+  readonly onDecided: (users: Ahead['users']) => void;
+};
+
 export type Committed = {
   /** One for each entry, in their order. */
   readonly outcomes: readonly Outcome[];
   readonly events: readonly Event[];
+  /** It was committed as `onDecided` was told. */
+  readonly isAsDecided: boolean;
 };
 
 /** Under contention a batch of 500 users meets a kick or a deadline now and then, not eight times in a row. */
@@ -41,10 +57,14 @@ export async function commit(
   entries: readonly Entry[],
   decide: Decide,
   fence: Fence | null,
+  order: Order | null = null,
 ): Promise<Committed> {
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await attemptCommit(pool, entries, decide, fence);
+      // What was ahead is committed by the second attempt, one way or the other.
+      const isFirst = attempt === 1;
+      const committed = await attemptCommit(pool, entries, decide, fence, isFirst ? order : null);
+      return { ...committed, isAsDecided: isFirst };
     } catch (error) {
       if (!(error instanceof ConflictError) || attempt === attemptsMax) throw error;
       await delay(backOffMs(attempt, conflictBackOff));
@@ -57,12 +77,15 @@ async function attemptCommit(
   entries: readonly Entry[],
   decide: Decide,
   fence: Fence | null,
-): Promise<Committed> {
+  order: Order | null,
+): Promise<Omit<Committed, 'isAsDecided'>> {
   const redelivered = await findRedelivered(pool, entries, fence);
   const loaded = await loadUsers(
     pool,
     entries.map(({ signal }) => signal),
   );
+  const ahead = order?.ahead ?? null;
+  if (ahead !== null) overlay(loaded, ahead.users);
   const users = new Map<UserId, UserState>();
   for (const [userId, { user }] of loaded) users.set(userId, user);
   const outcomes: Outcome[] = [];
@@ -76,9 +99,28 @@ async function attemptCommit(
     events.push(...decision.events);
   }
   const changes = changesOf(loaded, users, events, receiptsOf(entries));
+  if (order !== null) order.onDecided(writtenUsers(changes));
+  if (ahead !== null && !(await ahead.committed)) throw new ConflictError('the batch before was decided anew');
   const isNothing = changes.users.length === 0 && changes.receipts.length === 0;
   if (!isNothing) await writeChanges(pool, changes, fence);
   return { outcomes, events };
+}
+
+/**
+ * Users as the batch ahead is about to leave them; their revision tells when it does not. It knows the sessions that its own signals name:
+ * those that only ours name have ended, and are not changed by it.
+ */
+function overlay(loaded: Map<UserId, LoadedUser>, users: Ahead['users']): void {
+  for (const [userId, { revision, user: before }] of loaded) {
+    const ahead = users.get(userId);
+    if (ahead === undefined || ahead.revision <= revision) continue;
+    const sessions = new Map([...before.sessions, ...ahead.user.sessions]);
+    loaded.set(userId, { revision: ahead.revision, user: { ...ahead.user, sessions } });
+  }
+}
+
+function writtenUsers({ users }: Changes): Ahead['users'] {
+  return new Map(users.map(({ revision, user }) => [user.userId, { revision: revision + 1, user }]));
 }
 
 /** Only what differs from what was read is written. */
