@@ -7,23 +7,16 @@ import { evidenceOf } from './core/verdict.ts';
 import { loop } from './runtime/loop.ts';
 import type { Sealing } from './runtime/sealing.ts';
 import { listenForHints } from './store/hints.ts';
-import {
-  type AttemptRow,
-  claimLanes,
-  fairShare,
-  type LaneWrite,
-  leaveWorkers,
-  releaseLanes,
-  renewLanes,
-  writeLanes,
-} from './store/lanes.ts';
+import { claimLanes, fairShare, leaveWorkers, releaseLanes, renewLanes } from './store/lane-leases.ts';
+import { type AttemptRow, type LaneWrite, writeLanes } from './store/lanes.ts';
 import { readEvents, readLog } from './store/log.ts';
-import { findDueParked, settleParked, trimAttempts } from './store/parked.ts';
+import { claimParked, settleParked, trimAttempts } from './store/parked.ts';
 import { getSigningEndpoint, listSigningEndpoints, openSecrets, type SigningEndpoint } from './store/signing.ts';
 import type { Endpoint } from './webhooks/lane.ts';
 import { Lanes, type LanesDeps } from './webhooks/lanes.ts';
 import { LogReader } from './webhooks/log-reader.ts';
 import { type Message, testMessage } from './webhooks/message.ts';
+import { failed } from './webhooks/outcome.ts';
 import { type ParkedDeps, retryParked } from './webhooks/parked.ts';
 import { type Entry, type LaneRecord, Recorder, type Tried } from './webhooks/recorder.ts';
 import type { Sender, Sent } from './webhooks/send.ts';
@@ -70,8 +63,8 @@ export async function runLanes(base: Base, parts: LanesParts, signal: AbortSigna
 function lanesPort(base: Base, { pool, sealing, sender }: LanesParts): Omit<LanesDeps, 'lane' | 'logger'> {
   const holder = randomUUID();
   const opened = openedBy(sealing, base);
-  const parked: ParkedDeps = {
-    findDue: (ids, rowsMax) => findDueParked(pool, ids, rowsMax),
+  const parked: Omit<ParkedDeps, 'endpoint'> = {
+    claim: (endpointId) => claimParked(pool, endpointId),
     send: (endpoint, message, kill) => sendTo(sender, endpoint, message, base.nowMs, kill),
     settle: (one, message, sent) => {
       const { position } = one.event;
@@ -81,12 +74,12 @@ function lanesPort(base: Base, { pool, sealing, sender }: LanesParts): Omit<Lane
   };
   return {
     renew: (leaseMs) => renewLanes(pool, { holder, leaseMs }),
-    fairShare: () => fairShare(pool),
-    claim: (leaseMs, lanesMax) => claimLanes(pool, { holder, leaseMs, lanesMax }),
+    fairShare: (endpointIds) => fairShare(pool, endpointIds),
+    claim: (leaseMs, lanesMax, endpointIds) => claimLanes(pool, { holder, leaseMs, lanesMax, endpointIds }),
     release: (held) => releaseLanes(pool, held),
     leave: () => leaveWorkers(pool, holder),
-    listEndpoints: async () => (await listSigningEndpoints(pool)).flatMap(opened),
-    attend: (endpoints, stop) => retryParked(endpoints, parked, stop),
+    listEndpoints: async () => opened(await listSigningEndpoints(pool)),
+    attend: (endpointId, endpoint, stop) => retryParked(endpointId, { ...parked, endpoint }, stop),
   };
 }
 
@@ -120,7 +113,11 @@ export async function sendTest(
   const endpoint = endpointOf(found, sealing);
   const atMs = base.nowMs();
   const message = testMessage(endpoint.id, randomBytes(9).toString('base64url'), atMs);
-  const sent = await sendTo(sender, endpoint, message, base.nowMs, AbortSignal.timeout(testMsMax));
+  const giveUp = AbortSignal.timeout(testMsMax);
+  const sent = await sendTo(sender, endpoint, message, base.nowMs, giveUp).catch((error: unknown): Sent => {
+    if (!giveUp.aborted) throw error;
+    return { ...failed('timeout', 'its other requests left no room for this one'), durationMs: testMsMax, body: null };
+  });
   return attemptRow({ message, sent, atMs, first: 0, last: 0, count: 0 });
 }
 
@@ -141,28 +138,31 @@ function endpointOf(found: SigningEndpoint, sealing: Sealing): Endpoint {
 }
 
 /** Secrets are opened once for each revision. An endpoint whose secret no key opens waits until it is rotated, and says so. */
-function openedBy(sealing: Sealing, { logger }: Base): (found: SigningEndpoint) => readonly Endpoint[] {
-  const known = new Map<string, { readonly revision: number; readonly endpoint: Endpoint | null }>();
-  return (found) => {
+function openedBy(sealing: Sealing, { logger }: Base): (all: readonly SigningEndpoint[]) => readonly Endpoint[] {
+  let known: ReadonlyMap<string, { readonly revision: number; readonly endpoint: Endpoint | null }> = new Map();
+  const open = (found: SigningEndpoint): Endpoint | null => {
     const before = known.get(found.id);
-    let endpoint = before?.endpoint ?? null;
-    if (before?.revision !== found.revision) {
-      try {
-        endpoint = endpointOf(found, sealing);
-      } catch (error) {
-        endpoint = null;
-        logger.error({ event: 'endpoint.unreadable', endpointId: found.id, err: error });
-      }
-      known.set(found.id, { revision: found.revision, endpoint });
+    if (before?.revision === found.revision) return before.endpoint;
+    try {
+      return endpointOf(found, sealing);
+    } catch (error) {
+      logger.error({ event: 'endpoint.unreadable', endpointId: found.id, err: error });
+      return null;
     }
-    const { failingSinceMs, lastSuccessAtMs } = found;
-    return endpoint === null ? [] : [{ ...endpoint, failingSinceMs, lastSuccessAtMs }];
+  };
+  return (all) => {
+    // Those that are gone, or disabled, are forgotten with their secrets.
+    known = new Map(all.map((found) => [found.id, { revision: found.revision, endpoint: open(found) }]));
+    return all.flatMap(({ id, failingSinceMs, lastSuccessAtMs }) => {
+      const endpoint = known.get(id)?.endpoint ?? null;
+      return endpoint === null ? [] : [{ ...endpoint, failingSinceMs, lastSuccessAtMs }];
+    });
   };
 }
 
 function attemptRow({ message, sent, atMs, first, last, count }: Tried): AttemptRow {
   const { attempt, durationMs, detail, body } = sent;
-  const status = 'status' in attempt ? attempt.status : 410;
+  const { status } = attempt;
   return { webhookId: message.id, first, last, count, atMs, durationMs, outcome: attempt.kind, status, detail, body };
 }
 
@@ -170,7 +170,7 @@ function laneWriteOf({ lane, records }: Entry): LaneWrite {
   const last = records.at(-1) as LaneRecord;
   const tried = records.flatMap((record) => record.tried ?? []);
   const success = tried.findLast(({ sent }) => evidenceOf(sent.attempt) === 'works');
-  const failure = tried.find(({ sent }) => evidenceOf(sent.attempt) === 'fails');
+  const failure = tried.find(({ sent, isOutdated }) => isOutdated !== true && evidenceOf(sent.attempt) === 'fails');
   return {
     ...lane,
     state: last.state,

@@ -6,7 +6,7 @@
 export type Attempt =
   | { readonly kind: 'delivered'; readonly status: number }
   | { readonly kind: 'refused'; readonly status: RefusalStatus }
-  | { readonly kind: 'gone' }
+  | { readonly kind: 'gone'; readonly status: 410 }
   | {
       readonly kind: 'failed';
       readonly why: 'status';
@@ -24,8 +24,12 @@ type RefusalStatus = (typeof refusalStatuses)[number];
 export type DeliveryInHand = {
   /** Tries of this delivery that failed or were refused before this one. */
   readonly attempts: number;
+  /** Those that were refused. */
+  readonly refusals: number;
   readonly firstFailedAtMs: number | null;
   readonly eventCount: number;
+  /** Its lane is of an old division, and comes to its end: the others of its endpoint wait for it. */
+  readonly isDraining: boolean;
 };
 
 export type EndpointHealth = {
@@ -56,7 +60,7 @@ const recoveryMsMax = 2_700_000;
 /** What an answer means. `retryAfterMs` is what the answer asked for. */
 export function attemptOf(status: number, retryAfterMs: number | null): Attempt {
   if (status >= 200 && status <= 299) return { kind: 'delivered', status };
-  if (status === 410) return { kind: 'gone' };
+  if (status === 410) return { kind: 'gone', status };
   const refusal = refusalStatuses.find((known) => known === status);
   if (refusal !== undefined) return { kind: 'refused', status: refusal };
   return { kind: 'failed', why: 'status', status, retryAfterMs };
@@ -94,10 +98,14 @@ export function verdict(
       return { kind: 'disable', because: 'gone' };
     case 'refused':
       if (delivery.eventCount > 1) return { kind: 'split' };
-      if (delivery.attempts + 1 >= refusedTriesMax) return { kind: 'park', because: 'refused' };
+      if (delivery.refusals + 1 >= refusedTriesMax) return { kind: 'park', because: 'refused' };
       return { kind: 'retry', atMs: nowMs + waitMs(delivery.attempts, null, random) };
     case 'failed':
-      if (hasFailedFor(failingEndpointMsMax, endpoint.failingSinceMs, nowMs)) {
+      // Not for a single failure after days on which nothing was tried.
+      if (
+        delivery.attempts >= retryScheduleMs.length &&
+        hasFailedFor(failingEndpointMsMax, endpoint.failingSinceMs, nowMs)
+      ) {
         return { kind: 'disable', because: 'failing' };
       }
       if (failsAlone(delivery, endpoint, nowMs)) {
@@ -110,10 +118,14 @@ export function verdict(
 /**
  * This event has failed for a day while others of its endpoint succeed. That some succeeded after it first failed would not
  * be enough: the last success before an outage may be younger than an event's first failure, and an event is not to blame
- * for an outage. So a success must be recent.
+ * for an outage. So a success must be recent; but while the others wait for the end of this lane, none can be.
  */
-function failsAlone({ firstFailedAtMs }: DeliveryInHand, endpoint: EndpointHealth, nowMs: number): boolean {
-  return works(endpoint, nowMs) && hasFailedFor(failingEventMsMax, firstFailedAtMs, nowMs);
+function failsAlone({ firstFailedAtMs, isDraining }: DeliveryInHand, endpoint: EndpointHealth, nowMs: number): boolean {
+  const { lastSuccessAtMs } = endpoint;
+  const hasWorked = firstFailedAtMs !== null && lastSuccessAtMs !== null && lastSuccessAtMs > firstFailedAtMs;
+  return (
+    (works(endpoint, nowMs) || (isDraining && hasWorked)) && hasFailedFor(failingEventMsMax, firstFailedAtMs, nowMs)
+  );
 }
 
 /**

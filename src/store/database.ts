@@ -3,7 +3,8 @@
 import pg from 'pg';
 
 const connectTimeoutMs = 5_000;
-const idleInTransactionTimeoutMs = 5_000;
+/** What holds a transaction open longer holds up those who wait for its locks. */
+const idleInTransactionTimeoutMs = 2_000;
 
 // Every statement on the hot path finds its rows by index. A plan is kept from the time when the tables were empty, and would scan and hash
 // them whole until statistics are gathered; so those ways are closed from the start.

@@ -52,7 +52,8 @@ export async function redivide(tx: Tx, endpointId: string, lanes: number): Promi
     });
   } else {
     await tx.ask({
-      text: `update lanes set until = $2, token = token + 1, holder = null, lease_until = null where endpoint_id = $1`,
+      // Its holder keeps the lease until it has noticed, and gives it back: nobody else sends meanwhile.
+      text: 'update lanes set until = $2, token = token + 1 where endpoint_id = $1',
       values: [endpointId, head],
     });
   }
@@ -75,7 +76,8 @@ export async function replaceLanes(
 /** The next try is now, and the first. Those who hold the lanes are told by the revision of the endpoint. */
 export async function forgetFailures(tx: Tx, endpointId: string): Promise<void> {
   await tx.ask({
-    text: 'update lanes set attempts = 0, first_failed_at = null, next_at = clock_timestamp() where endpoint_id = $1',
+    text: `with cleared as (update endpoints set failing_since = null where id = $1)
+      update lanes set attempts = 0, refusals = 0, first_failed_at = null, next_at = clock_timestamp() where endpoint_id = $1`,
     values: [endpointId],
   });
 }

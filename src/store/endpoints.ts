@@ -189,6 +189,7 @@ export async function replayEndpoint(pool: pg.Pool, id: string, after: number): 
     const start = await startOf(tx, after);
     if (typeof start !== 'number') return start;
     await replaceLanes(tx, id, { lanes: before.lanes, position: start });
+    await forgetFailures(tx, id);
     return done(await tell(tx, id));
   });
 }

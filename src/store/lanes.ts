@@ -1,138 +1,21 @@
-// The lanes, shared by all processes: who runs which (leased, by the clock of the database), how far they are, and what they tried. A new
-// holder gets a larger token, and what an older one writes then changes nothing.
+// What lanes have done: how far they are, what they tried, and what was parked. A new holder of a lane has a larger token (lane-leases.ts),
+// and what an older one writes then changes nothing.
 
 import type pg from 'pg';
 import { ask } from './database.ts';
 import type { LoggedEvent } from './log.ts';
 
-type LaneKey = { readonly endpointId: string; readonly generation: number; readonly lane: number };
+export type LaneKey = { readonly endpointId: string; readonly generation: number; readonly lane: number };
 
 export type LaneState = {
   readonly position: number;
   readonly attempts: number;
+  readonly refusals: number;
   readonly firstFailedAtMs: number | null;
   readonly nextAtMs: number;
   readonly batch: readonly number[] | null;
   readonly singlesTo: number | null;
 };
-
-export type ClaimedLane = LaneKey & {
-  readonly of: number;
-  readonly until: number | null;
-  readonly token: number;
-  readonly state: LaneState;
-};
-
-type LaneRow = {
-  readonly endpoint_id: string;
-  readonly generation: number;
-  readonly lane: number;
-  readonly of: number;
-  readonly until: number | null;
-  readonly token: number;
-  readonly position: number;
-  readonly attempts: number;
-  readonly first_failed_at: number | null;
-  readonly next_at: number;
-  readonly batch: readonly string[] | null;
-  readonly singles_to: number | null;
-};
-
-/** Processes that were not heard of for so long are gone, and get no share. As long as a lease: what they held can be taken by then. */
-const workerGoneMs = 6_000;
-
-/** Tells that this process is there, keeps its lanes, and returns those that it still has. */
-export async function renewLanes(
-  pool: pg.Pool,
-  { holder, leaseMs }: { readonly holder: string; readonly leaseMs: number },
-): Promise<readonly (LaneKey & { readonly token: number })[]> {
-  const { rows } = await ask<LaneRow>(pool, {
-    name: 'renew-lanes',
-    text: `with here as (
-        insert into workers (holder, seen_at) values ($1, clock_timestamp())
-        on conflict (holder) do update set seen_at = excluded.seen_at),
-      gone as (delete from workers where seen_at < clock_timestamp() - 10 * interval '${workerGoneMs} ms')
-      update lanes set lease_until = clock_timestamp() + $2 * interval '1 ms' where holder = $1
-      returning endpoint_id, generation, lane, token`,
-    values: [holder, leaseMs],
-  });
-  return rows.map(({ endpoint_id, generation, lane, token }) => ({ endpointId: endpoint_id, generation, lane, token }));
-}
-
-/** A fair share of the lanes of enabled endpoints: all of them, divided by the processes that are there. */
-export async function fairShare(pool: pg.Pool): Promise<number> {
-  const { rows } = await ask<{ share: number }>(pool, {
-    name: 'fair-share',
-    text: `select ceil((select count(*) from lanes l join endpoints e on e.id = l.endpoint_id where e.status = 'enabled')::float8
-      / greatest(1, (select count(*) from workers where seen_at > clock_timestamp() - interval '${workerGoneMs} ms')))::int as share`,
-  });
-  return rows[0]?.share ?? 0;
-}
-
-/**
- * Lanes that nobody holds, as many as wanted. Those of a new division of an endpoint wait until the old ones have come to their end: a user's
- * events are never in two lanes at once.
- */
-export async function claimLanes(
-  pool: pg.Pool,
-  claim: { readonly holder: string; readonly leaseMs: number; readonly lanesMax: number },
-): Promise<readonly ClaimedLane[]> {
-  const { rows } = await ask<LaneRow>(pool, {
-    name: 'claim-lanes',
-    text: `update lanes l set token = l.token + 1, holder = $1, lease_until = clock_timestamp() + $2 * interval '1 ms'
-      from (select f.endpoint_id, f.generation, f.lane from lanes f join endpoints e on e.id = f.endpoint_id
-        where e.status = 'enabled' and (f.lease_until is null or f.lease_until < clock_timestamp())
-          and not exists (select from lanes o where o.endpoint_id = f.endpoint_id and o.generation < f.generation)
-        order by f.lane, f.endpoint_id limit $3 for update of f skip locked) free
-      where l.endpoint_id = free.endpoint_id and l.generation = free.generation and l.lane = free.lane
-      returning l.*`,
-    values: [claim.holder, claim.leaseMs, claim.lanesMax],
-  });
-  return rows.map(laneOf);
-}
-
-function laneOf(row: LaneRow): ClaimedLane {
-  return {
-    endpointId: row.endpoint_id,
-    generation: row.generation,
-    lane: row.lane,
-    of: row.of,
-    until: row.until,
-    token: row.token,
-    state: {
-      position: row.position,
-      attempts: row.attempts,
-      firstFailedAtMs: row.first_failed_at,
-      nextAtMs: row.next_at,
-      batch: row.batch?.map(Number) ?? null,
-      singlesTo: row.singles_to,
-    },
-  };
-}
-
-/** Lets others have them at once. */
-export async function releaseLanes(
-  pool: pg.Pool,
-  lanes: readonly (LaneKey & { readonly token: number })[],
-): Promise<void> {
-  await ask(pool, {
-    name: 'release-lanes',
-    text: `update lanes l set holder = null, lease_until = null
-      from unnest($1::text[], $2::int[], $3::int[], $4::bigint[]) as r(endpoint_id, generation, lane, token)
-      where l.endpoint_id = r.endpoint_id and l.generation = r.generation and l.lane = r.lane and l.token = r.token`,
-    values: keyColumns(lanes),
-  });
-}
-
-/** This process takes no part any more: others can have what it held at once. */
-export async function leaveWorkers(pool: pg.Pool, holder: string): Promise<void> {
-  await ask(pool, {
-    name: 'leave-workers',
-    text: `with free as (update lanes set holder = null, lease_until = null where holder = $1)
-      delete from workers where holder = $1`,
-    values: [holder],
-  });
-}
 
 export type AttemptRow = {
   readonly webhookId: string;
@@ -179,7 +62,13 @@ export async function writeLanes(pool: pg.Pool, writes: readonly LaneWrite[]): P
   const { rows } = await ask<{ held: readonly number[] | null }>(pool, {
     name: 'write-lanes',
     text: writeSql,
-    values: [...laneColumns(lanes), ...attemptColumns(lanes), ...parkedColumns(lanes), lanes.every(isProgress)],
+    values: [
+      ...laneColumns(lanes),
+      ...attemptColumns(lanes),
+      ...parkedColumns(lanes),
+      lanes.every(isProgress),
+      lanes.map(({ state }) => state.refusals),
+    ],
   });
   return (rows[0]?.held ?? []).flatMap((n) => lanes[n - 1] ?? []);
 }
@@ -199,10 +88,10 @@ const successStepMs = 1_000;
 // the whole of an `in` stays one, where a join would compare each with each.
 const writeSql = `with input as (
     select * from unnest($1::text[], $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::float8[], $8::float8[], $9::text[],
-      $10::bigint[], $11::bool[], $12::float8[], $13::float8[], $14::text[]) with ordinality as r(endpoint_id, generation, lane, token, position,
-        attempts, first_failed, next, batch, singles_to, is_over, succeeded, failed, disabled, n)),
+      $10::bigint[], $11::bool[], $12::float8[], $13::float8[], $14::text[], $37::int[]) with ordinality as r(endpoint_id, generation, lane, token, position,
+        attempts, first_failed, next, batch, singles_to, is_over, succeeded, failed, disabled, refusals, n)),
   moved as (
-    update lanes l set position = r.position, attempts = r.attempts, first_failed_at = to_timestamp(r.first_failed / 1000),
+    update lanes l set position = r.position, attempts = r.attempts, refusals = r.refusals, first_failed_at = to_timestamp(r.first_failed / 1000),
       next_at = to_timestamp(r.next / 1000), batch = r.batch::bigint[], singles_to = r.singles_to
     from input r where l.endpoint_id = r.endpoint_id and l.generation = r.generation and l.lane = r.lane and l.token = r.token
       and not r.is_over
@@ -241,7 +130,7 @@ const writeSql = `with input as (
         or e.last_success_at < to_timestamp((x.succeeded - ${successStepMs}) / 1000) end))
   select array_agg(n) as held, case when $36::bool then set_config('synchronous_commit', 'off', true) end from held`;
 
-function keyColumns(lanes: readonly (LaneKey & { readonly token: number })[]): unknown[] {
+export function keyColumns(lanes: readonly (LaneKey & { readonly token: number })[]): unknown[] {
   return [
     lanes.map(({ endpointId }) => endpointId),
     lanes.map(({ generation }) => generation),

@@ -49,7 +49,7 @@ export async function renewLease(
     name: 'renew-lease',
     text: `update links set lease_until = clock_timestamp() + $3 * interval '1 ms', connected_since = to_timestamp($4::float8 / 1000),
         heard_at = greatest(heard_at, to_timestamp($5::float8 / 1000)), caught_up_at = to_timestamp($6::float8 / 1000),
-        acknowledged_at = greatest(acknowledged_at, to_timestamp($6::float8 / 1000)), in_doubt = $7
+        acknowledged_at = coalesce(to_timestamp($6::float8 / 1000), acknowledged_at), in_doubt = $7
       where client_id = $1 and token = $2 and lease_until > clock_timestamp()`,
     values: [
       lease.clientId,

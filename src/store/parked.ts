@@ -7,19 +7,22 @@ import type { LoggedEvent } from './log.ts';
 
 export type DueParked = { readonly id: number; readonly endpointId: string; readonly event: LoggedEvent };
 
-/** Those that somebody asked to be tried again, oldest first. */
-export async function findDueParked(
-  pool: pg.Pool,
-  endpointIds: readonly string[],
-  rowsMax: number,
-): Promise<readonly DueParked[]> {
-  const { rows } = await ask<{ id: number; endpoint_id: string; event: LoggedEvent }>(pool, {
-    name: 'due-parked',
-    text: `select id, endpoint_id, event from parked
-      where retry_at is not null and endpoint_id = any($1::text[]) order by retry_at, id limit $2`,
-    values: [endpointIds, rowsMax],
+/** Longer than an attempt can take: a process that dies leaves what it had claimed to the next. */
+const claimMs = 60_000;
+
+/** The oldest that somebody asked to be tried again, claimed: nobody else gets it for a minute. */
+export async function claimParked(pool: pg.Pool, endpointId: string): Promise<DueParked | null> {
+  const { rows } = await ask<{ id: number; event: LoggedEvent }>(pool, {
+    name: 'claim-parked',
+    text: `update parked p set retry_at = clock_timestamp() + interval '${claimMs} ms'
+      where p.endpoint_id = $1 and p.id = (
+        select d.id from parked d where d.endpoint_id = $1 and d.retry_at <= clock_timestamp()
+        order by d.retry_at, d.id limit 1 for update skip locked)
+      returning p.id, p.event`,
+    values: [endpointId],
   });
-  return rows.map(({ id, endpoint_id, event }) => ({ id, endpointId: endpoint_id, event }));
+  const [row] = rows;
+  return row === undefined ? null : { id: row.id, endpointId, event: row.event };
 }
 
 /** Delivered: it is no longer parked. Otherwise it waits for the next time that somebody asks. */

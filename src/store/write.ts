@@ -35,7 +35,7 @@ const fencedSql = `
     update log_head set position = position + $1 where exists (select from fence) returning position - $1 as base),
   received as (
     insert into receipts (client_id, packet_id, digest, at)
-    select $34, r.packet_id, r.digest, clock_timestamp() from head, unnest($37::int[], $38::bytea[]) as r(packet_id, digest)
+    select $34, r.packet_id, r.digest, to_timestamp($36::float8 / 1000) from head, unnest($37::int[], $38::bytea[]) as r(packet_id, digest)
     on conflict (client_id, packet_id) do update set digest = excluded.digest, at = excluded.at),`;
 
 const unfencedSql = `

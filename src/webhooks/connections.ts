@@ -1,5 +1,5 @@
 // The connections to receivers: kept for reuse while they are busy, bounded in number, opened to allowed addresses only.
-// Who finds all connections to an origin in use waits for a turn here, not in a queue whose time counts against the receiver.
+// Who finds as many requests to a URL under way as it may have waits for a turn here, not in a queue whose time counts against the receiver.
 
 import { Agent, type buildConnector } from 'undici';
 
@@ -7,7 +7,11 @@ export const headerBytesMax = 16_384;
 /** Shorter than what servers commonly keep an idle connection for, so that a request seldom meets one being closed. */
 export const idleMsMax = 4_000;
 
-export type ConnectionLimits = { readonly connectionsPerOriginMax: number; readonly originsMax: number };
+export type ConnectionLimits = {
+  readonly requestsPerUrlMax: number;
+  readonly connectionsPerOriginMax: number;
+  readonly originsMax: number;
+};
 
 /** Keeps connections for reuse. After `originsMax` origins it starts anew, so that those no longer called are forgotten. */
 export class Agents {
@@ -46,18 +50,18 @@ export class Agents {
   }
 }
 
-/** So many requests at a time for each origin; the others wait, first come, first served. */
+/** So many requests at a time for each URL; the others wait, first come, first served. */
 export class Turns {
   readonly #max: number;
-  readonly #origins = new Map<string, { free: number; readonly waiting: Set<() => void> }>();
+  readonly #urls = new Map<string, { free: number; readonly waiting: Set<() => void> }>();
 
   constructor(max: number) {
     this.#max = max;
   }
 
-  async take(origin: string, signal: AbortSignal): Promise<Disposable> {
-    const places = this.#origins.get(origin) ?? { free: this.#max, waiting: new Set() };
-    this.#origins.set(origin, places);
+  async take(url: string, signal: AbortSignal): Promise<Disposable> {
+    const places = this.#urls.get(url) ?? { free: this.#max, waiting: new Set() };
+    this.#urls.set(url, places);
     if (places.free > 0) places.free -= 1;
     else await turnIn(places.waiting, signal);
     return {
@@ -65,7 +69,7 @@ export class Turns {
         const [next] = places.waiting;
         if (next !== undefined) next();
         else places.free += 1;
-        if (places.free === this.#max) this.#origins.delete(origin);
+        if (places.free === this.#max) this.#urls.delete(url);
       },
     };
   }

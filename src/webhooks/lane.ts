@@ -3,7 +3,7 @@
 // between leaves a delivery that is sent again, under the same webhook-id, and never one that is left out.
 
 import type { EventType } from '../core/session.ts';
-import { failingSinceMs, type Verdict, verdict } from '../core/verdict.ts';
+import { failingSinceMs, retryScheduleMs, type Verdict, verdict } from '../core/verdict.ts';
 import { pause } from '../runtime/loop.ts';
 import type { LogReader } from './log-reader.ts';
 import { type LogEvent, type Message, messageOf } from './message.ts';
@@ -18,6 +18,8 @@ export type LaneState = {
   readonly position: number;
   /** Failed tries of the delivery in hand. */
   readonly attempts: number;
+  /** Those that were refused. */
+  readonly refusals: number;
   readonly firstFailedAtMs: number | null;
   /** Not before. */
   readonly nextAtMs: number;
@@ -71,6 +73,8 @@ type Delivery = { readonly message: Message; readonly events: readonly LogEvent[
 const passedMax = 1_000;
 /** How soon a lane that waits notices that its endpoint was changed. */
 const waitSliceMs = 250;
+/** Twice the longest wait, which a receiver may ask for, and a little more. */
+const waitMsMax = 2.5 * Math.max(...retryScheduleMs);
 
 export class LaneRun {
   readonly #lane: Lane;
@@ -125,6 +129,7 @@ export class LaneRun {
       if (endpoint === null) return;
       const delivery = await this.#next(endpoint, stop);
       if (delivery === 'over') return;
+      this.#oldestAtMs = null;
       if (delivery === null) continue;
       this.#oldestAtMs = delivery.events[0]?.atMs ?? null;
       if (!(await this.#isTime(endpoint, stop))) continue;
@@ -139,12 +144,14 @@ export class LaneRun {
   async #isTime(endpoint: Endpoint, stop: AbortSignal): Promise<boolean> {
     for (;;) {
       const leftMs = this.#state.nextAtMs - this.#deps.nowMs();
-      if (leftMs <= 0) return true;
+      // Further ahead than any wait: the clock was set back.
+      if (leftMs <= 0 || leftMs > waitMsMax) return true;
       await pause(Math.min(leftMs, waitSliceMs), stop);
       if (stop.aborted) return false;
       if (this.#deps.endpoint()?.revision === endpoint.revision) continue;
-      // Somebody changed it, and need not wait to see whether that helped.
-      this.#state = { ...this.#state, ...fresh };
+      // Somebody changed it, and need not wait to see whether that helped. Another receiver is judged anew.
+      const isSameUrl = this.#deps.endpoint()?.url === endpoint.url;
+      this.#state = { ...this.#state, ...(isSameUrl ? { nextAtMs: 0 } : fresh) };
       return false;
     }
   }
@@ -154,7 +161,7 @@ export class LaneRun {
     const { batch } = this.#state;
     if (batch !== null) {
       const events = this.#batchEvents ?? (await this.#deps.readEvents(batch));
-      if (events.length > 0) return deliveryOf(endpoint.id, events, batch.at(-1));
+      if (events.length > 0) return deliveryOf(endpoint.id, events, batch);
       // Its users were erased meanwhile.
       return (await this.#save(done(batch.at(-1) ?? this.#state.position, this.#state))) ? null : 'over';
     }
@@ -172,7 +179,7 @@ export class LaneRun {
       if (until === null || this.#passed < until) await this.#deps.log.grown(this.#passed, stop);
       return null;
     }
-    if (isSingle) return deliveryOf(endpoint.id, events, first.position);
+    if (isSingle) return deliveryOf(endpoint.id, events, [first.position]);
     this.#batchEvents = events;
     return (await this.#save({ ...this.#state, batch: events.map(({ position }) => position) })) ? null : 'over';
   }
@@ -201,24 +208,32 @@ export class LaneRun {
     if (endpoint === null) return false;
     const sent = await this.#deps.send(endpoint, message, kill);
     const nowMs = this.#deps.nowMs();
+    const tried = { message, sent, atMs: nowMs, first: events[0]?.position ?? last, last, count: events.length };
+    if (sent.attempt.kind !== 'delivered' && this.#deps.endpoint()?.revision !== endpoint.revision) {
+      // It was changed meanwhile: what was answered says nothing of it as it is now.
+      this.#deps.attempted(sent, this.#lane, events.length, 'retry');
+      return this.#save({ ...this.#state, nextAtMs: 0 }, { tried: { ...tried, isOutdated: true } });
+    }
     const end = verdict(
       sent.attempt,
-      { ...this.#state, eventCount: this.#state.batch?.length ?? 1 },
+      { ...this.#state, eventCount: this.#state.batch?.length ?? 1, isDraining: this.#lane.until !== null },
       endpoint,
       nowMs,
       this.#deps.random(),
     );
     this.#deps.attempted(sent, this.#lane, events.length, end.kind);
     if (end.kind === 'done') this.#deps.delivered(events, nowMs);
-    const tried = { message, sent, atMs: nowMs, first: events[0]?.position ?? last, last, count: events.length };
     const firstFailedAtMs = failingSinceMs(this.#state, endpoint, nowMs);
-    return this.#conclude(end, { tried, events, last }, { attempts: this.#state.attempts + 1, firstFailedAtMs });
+    const { attempts, refusals } = this.#state;
+    const isRefused = sent.attempt.kind === 'refused';
+    const failedOnce = { attempts: attempts + 1, refusals: refusals + Number(isRefused), firstFailedAtMs };
+    return this.#conclude(end, { tried, events, last }, failedOnce);
   }
 
   async #conclude(
     end: Verdict,
     { tried, events, last }: Omit<Delivery, 'message'> & { readonly tried: Tried },
-    failedOnce: Pick<LaneState, 'attempts' | 'firstFailedAtMs'>,
+    failedOnce: Pick<LaneState, 'attempts' | 'refusals' | 'firstFailedAtMs'>,
   ): Promise<boolean> {
     switch (end.kind) {
       case 'done':
@@ -251,7 +266,7 @@ export class LaneRun {
   }
 }
 
-const fresh = { attempts: 0, firstFailedAtMs: null, nextAtMs: 0 } as const;
+const fresh = { attempts: 0, refusals: 0, firstFailedAtMs: null, nextAtMs: 0 } as const;
 
 function done(last: number, { singlesTo }: LaneState): LaneState {
   return {
@@ -262,6 +277,6 @@ function done(last: number, { singlesTo }: LaneState): LaneState {
   };
 }
 
-function deliveryOf(endpointId: string, events: readonly LogEvent[], last = 0): Delivery {
-  return { message: messageOf(endpointId, events), events, last };
+function deliveryOf(endpointId: string, events: readonly LogEvent[], positions: readonly number[]): Delivery {
+  return { message: messageOf(endpointId, events, positions), events, last: positions.at(-1) ?? 0 };
 }

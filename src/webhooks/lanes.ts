@@ -8,15 +8,19 @@ import { type Holder, keyOf } from './recorder.ts';
 
 export type LanesDeps = {
   readonly renew: (leaseMs: number) => Promise<readonly Holder[]>;
-  readonly fairShare: () => Promise<number>;
-  readonly claim: (leaseMs: number, lanesMax: number) => Promise<readonly Lane[]>;
+  readonly fairShare: (endpointIds: readonly string[]) => Promise<number>;
+  readonly claim: (leaseMs: number, lanesMax: number, endpointIds: readonly string[]) => Promise<readonly Lane[]>;
   readonly release: (lanes: readonly Holder[]) => Promise<void>;
   /** This process takes no part any more, and holds nothing. */
   readonly leave: () => Promise<void>;
   /** Those that are enabled. */
   readonly listEndpoints: () => Promise<readonly Endpoint[]>;
-  /** Asked after every renewal, with the endpoints whose first lane runs here: what one process has to do for each. */
-  readonly attend: (endpoints: readonly Endpoint[], signal: AbortSignal) => Promise<void>;
+  /** Asked after every renewal, for each endpoint whose first lane runs here; `endpoint` tells whether that is still so. */
+  readonly attend: (
+    endpointId: string,
+    endpoint: (id: string) => Endpoint | null,
+    signal: AbortSignal,
+  ) => Promise<void>;
   readonly lane: Omit<LaneDeps, 'endpoint' | 'isHeld'>;
   readonly logger: Logger;
 };
@@ -50,7 +54,8 @@ export class Lanes {
   /** By the clock that goes on while the process is stopped. */
   #heldUntilMs = 0;
   #hinted = Promise.withResolvers<void>();
-  #attending: Promise<void> | null = null;
+  readonly #attending = new Map<string, Promise<void>>();
+  #expiry: NodeJS.Timeout | undefined;
 
   constructor(deps: LanesDeps) {
     this.#deps = deps;
@@ -103,6 +108,7 @@ export class Lanes {
     const renewed = await this.#deps.renew(leaseMs);
     const held = new Map(renewed.map((lane) => [keyOf(lane), lane.token]));
     this.#heldUntilMs = askedAtMs + leaseMs - safetyMs;
+    this.#endIn(this.#heldUntilMs - performance.now());
     this.#idle = renewed.filter((lane) => this.#running.get(keyOf(lane))?.lane.token !== lane.token);
     for (const [key, { lane, stop, kill }] of this.#running) {
       if (held.get(key) === lane.token) continue;
@@ -112,14 +118,27 @@ export class Lanes {
     for (const { lane, stop } of this.#running.values()) if (!this.#endpoints.has(lane.endpointId)) stop.abort();
   }
 
+  /** Ends what runs when the lease was not renewed by then; what waits for its turn to be sent must not be sent later. */
+  #endIn(ms: number): void {
+    clearTimeout(this.#expiry);
+    this.#expiry = setTimeout(() => {
+      for (const { stop, kill } of this.#running.values()) end(stop, kill);
+    }, ms);
+  }
+
   /** Gives back what is too much, and takes what nobody holds. */
   async #share(): Promise<void> {
     if (this.#idle.length > 0) await this.#deps.release(this.#idle);
-    const wanted = (await this.#deps.fairShare()) - this.#running.size;
+    // Not those whose secret cannot be opened here: another process may have the key.
+    const ids = [...this.#endpoints.keys()];
+    const wanted = (await this.#deps.fairShare(ids)) - this.#running.size;
     if (wanted < 0) for (const { stop } of [...this.#running.values()].slice(wanted)) stop.abort();
-    if (wanted <= 0) return;
-    const claimed = await this.#deps.claim(leaseMs, Math.min(wanted, claimMax));
-    for (const lane of claimed) this.#start(lane);
+    for (let left = wanted; left > 0; ) {
+      const lanesMax = Math.min(left, claimMax);
+      const claimed = await this.#deps.claim(leaseMs, lanesMax, ids);
+      for (const lane of claimed) this.#start(lane);
+      left = claimed.length < lanesMax ? 0 : left - lanesMax;
+    }
   }
 
   #start(lane: Lane): void {
@@ -147,19 +166,26 @@ export class Lanes {
     this.#running.set(key, { lane, run, stop, kill, ended: work() });
   }
 
-  /** In the background, one at a time: what it sends may take long. */
+  /** What one process has to do for each endpoint falls to the one that runs its first lane; in the background, one at a time. */
   #attend(signal: AbortSignal): void {
-    const lanes = [...this.#running.values()].filter(({ lane }) => lane.lane === 0);
-    const mine = lanes.flatMap(({ lane }) => this.#endpoints.get(lane.endpointId) ?? []);
-    const attend = async (): Promise<void> => {
-      try {
-        await this.#deps.attend(mine, signal);
-      } catch (error) {
-        if (!signal.aborted) this.#deps.logger.warn({ event: 'parked.failed', err: error });
-      }
-      this.#attending = null;
-    };
-    this.#attending ??= attend();
+    for (const { lane } of this.#running.values()) {
+      const { endpointId } = lane;
+      if (lane.lane !== 0 || this.#attending.has(endpointId)) continue;
+      const attend = async (): Promise<void> => {
+        try {
+          await this.#deps.attend(endpointId, (id) => this.#attended(id), signal);
+        } catch (error) {
+          if (!signal.aborted) this.#deps.logger.warn({ event: 'parked.failed', endpointId, err: error });
+        }
+        this.#attending.delete(endpointId);
+      };
+      this.#attending.set(endpointId, attend());
+    }
+  }
+
+  #attended(endpointId: string): Endpoint | null {
+    const isMine = [...this.#running.values()].some(({ lane }) => lane.lane === 0 && lane.endpointId === endpointId);
+    return isMine && performance.now() < this.#heldUntilMs ? (this.#endpoints.get(endpointId) ?? null) : null;
   }
 
   async #close(): Promise<void> {
@@ -168,8 +194,9 @@ export class Lanes {
     const timer = setTimeout(() => {
       for (const { kill } of running) kill.abort(new Error('the process stops'));
     }, finishMsMax);
-    await Promise.all([...running.map(({ ended }) => ended), this.#attending]);
+    await Promise.all([...running.map(({ ended }) => ended), ...this.#attending.values()]);
     clearTimeout(timer);
+    clearTimeout(this.#expiry);
     try {
       await this.#deps.leave();
     } catch (error) {

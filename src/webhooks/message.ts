@@ -42,7 +42,7 @@ export const webhookBodies = {
   batch: z.object({
     type: z.literal('batch'),
     timestamp,
-    data: z.object({ events: z.array(WireEvent).min(2).describe('Of one lane, oldest first.') }),
+    data: z.object({ events: z.array(WireEvent).min(1).describe('Of one lane, oldest first.') }),
   }),
   'webhook.test': z.object({
     type: z.literal('webhook.test'),
@@ -75,21 +75,21 @@ export function wireEventOf(event: LogEvent): WireEvent {
   }
 }
 
-/** One event goes by itself, several as a batch. */
-export function messageOf(endpointId: string, events: readonly LogEvent[]): Message {
+/** One event goes by itself, several as a batch, whose id stays the same when some of its events were erased. */
+export function messageOf(
+  endpointId: string,
+  events: readonly LogEvent[],
+  positions: readonly number[] = events.map(({ position }) => position),
+): Message {
   const last = events.at(-1);
   invariant(last !== undefined, 'a message has an event');
   const newest = wireEventOf(last);
-  if (events.length === 1) {
+  if (positions.length === 1) {
     const body = { type: newest.type, timestamp: newest.at, data: newest };
     return { id: `${endpointId}_${last.position}`, body: JSON.stringify(body) };
   }
-  const id = batchIdOf(
-    endpointId,
-    events.map(({ position }) => position),
-  );
   return {
-    id,
+    id: batchIdOf(endpointId, positions),
     body: JSON.stringify({ type: 'batch', timestamp: newest.at, data: { events: events.map(wireEventOf) } }),
   };
 }

@@ -8,31 +8,21 @@ import type { Sent } from './send.ts';
 export type DueParked = { readonly id: number; readonly endpointId: string; readonly event: LogEvent };
 
 export type ParkedDeps = {
-  readonly findDue: (endpointIds: readonly string[], rowsMax: number) => Promise<readonly DueParked[]>;
+  /** As it is now; null when it is gone, disabled, or another process's to care for. */
+  readonly endpoint: (id: string) => Endpoint | null;
+  /** Takes the oldest that is due, for so long that nobody else sends it meanwhile. */
+  readonly claim: (endpointId: string) => Promise<DueParked | null>;
   readonly send: (endpoint: Endpoint, message: Message, signal: AbortSignal) => Promise<Sent>;
   readonly settle: (parked: DueParked, message: Message, sent: Sent) => Promise<void>;
 };
 
-const rowsMax = 500;
-
-/** One after the other for each endpoint, all endpoints side by side. */
-export async function retryParked(
-  endpoints: readonly Endpoint[],
-  deps: ParkedDeps,
-  signal: AbortSignal,
-): Promise<void> {
-  if (endpoints.length === 0) return;
-  const due = await deps.findDue(
-    endpoints.map(({ id }) => id),
-    rowsMax,
-  );
-  const byEndpoint = Map.groupBy(due, ({ endpointId }) => endpointId);
-  const retry = async (endpoint: Endpoint): Promise<void> => {
-    for (const parked of byEndpoint.get(endpoint.id) ?? []) {
-      if (signal.aborted) return;
-      const message = messageOf(endpoint.id, [parked.event]);
-      await deps.settle(parked, message, await deps.send(endpoint, message, signal));
-    }
-  };
-  await Promise.all(endpoints.map(retry));
+/** Those of one endpoint, one after the other, until none is due. */
+export async function retryParked(endpointId: string, deps: ParkedDeps, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted && deps.endpoint(endpointId) !== null) {
+    const parked = await deps.claim(endpointId);
+    const endpoint = deps.endpoint(endpointId);
+    if (parked === null || endpoint === null) return;
+    const message = messageOf(endpoint.id, [parked.event]);
+    await deps.settle(parked, message, await deps.send(endpoint, message, signal));
+  }
 }

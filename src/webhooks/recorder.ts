@@ -16,6 +16,8 @@ export type Tried = {
   readonly first: number;
   readonly last: number;
   readonly count: number;
+  /** The answer is about an endpoint that was changed since. */
+  readonly isOutdated?: boolean;
 };
 
 export type Parked = {
@@ -45,6 +47,8 @@ type Waiting = {
   readonly done: (isOurs: boolean) => void;
 };
 
+/** What one statement says; an attempt may carry 8 KiB of an answer. */
+const lanesPerWriteMax = 500;
 const backOff = { firstMs: 50, lastMs: 2_000 };
 
 export class Recorder {
@@ -63,7 +67,7 @@ export class Recorder {
 
   /** Resolves when it is committed: true; or when the lane is another's by now, or the end has come: false. */
   async record(lane: Holder, record: LaneRecord): Promise<boolean> {
-    const key = keyOf(lane);
+    const key = `${keyOf(lane)}/${lane.token}`;
     const waiting = this.#waiting.get(key);
     if (waiting !== undefined) {
       waiting.records.push(record);
@@ -80,10 +84,10 @@ export class Recorder {
     // One turn of the event loop: lanes that are done at the same time are written together.
     await new Promise<void>((resolve) => setImmediate(resolve));
     while (this.#waiting.size > 0) {
-      const batch = this.#waiting;
-      this.#waiting = new Map();
-      const ours = await this.#persist([...batch.values()]);
-      for (const [key, { done }] of batch) done(ours.has(key));
+      const batch = [...this.#waiting.values()].slice(0, lanesPerWriteMax);
+      for (const { lane } of batch) this.#waiting.delete(`${keyOf(lane)}/${lane.token}`);
+      const ours = await this.#persist(batch);
+      for (const { lane, done } of batch) done(ours.has(keyOf(lane)));
     }
     this.#isFlushing = false;
   }

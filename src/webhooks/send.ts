@@ -12,8 +12,12 @@ import { signatureOf } from './signature.ts';
 import { connectMsMax, guardedConnector, type LookupAll, type TargetRules, targetProblem } from './target-guard.ts';
 
 export const answerMsMax = 15_000;
-/** As many as one endpoint has lanes at most. */
-export const connectionLimits: ConnectionLimits = { connectionsPerOriginMax: 64, originsMax: 1_000 };
+/** As many requests as one endpoint has lanes at most; and connections for several endpoints of one origin. */
+export const connectionLimits: ConnectionLimits = {
+  requestsPerUrlMax: 64,
+  connectionsPerOriginMax: 512,
+  originsMax: 1_000,
+};
 export const sendTimeouts: SendTimeouts = { connectMs: connectMsMax, answerMs: answerMsMax };
 
 export type MessageToSend = {
@@ -53,13 +57,13 @@ export function createSender(options: SenderOptions): Sender {
   const { rules, limits = connectionLimits, timeouts = sendTimeouts, lookup } = options;
   const { connectMs, answerMs } = timeouts;
   const agents = new Agents(guardedConnector(rules, { connectMs, ...(lookup !== undefined && { lookup }) }), limits);
-  const turns = new Turns(limits.connectionsPerOriginMax);
+  const turns = new Turns(limits.requestsPerUrlMax);
   let isClosed = false;
   const underWay = new Set<AbortController>();
 
   async function attempt(url: URL, message: MessageToSend, signal: AbortSignal): Promise<Sent> {
     const askedAtMs = performance.now();
-    using _turn = await turns.take(url.origin, signal);
+    using _turn = await turns.take(url.href, signal);
     // The receiver's time runs from here: it is not to blame for a turn that was waited for.
     const startedAtMs = performance.now();
     const timestampMs = message.timestampMs + (startedAtMs - askedAtMs);

@@ -4,6 +4,7 @@
 
 import dns, { type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
+import { callbackify } from 'node:util';
 import ipaddr from 'ipaddr.js';
 import { buildConnector } from 'undici';
 import { isStorableText } from '../core/ids.ts';
@@ -123,7 +124,8 @@ function parseNetwork(entry: string): Network | string {
 /** `dns.lookup` for all addresses of a name, as `guardedConnector` asks. */
 export type LookupAll = (
   hostname: string,
-  done: (error: Error | null, addresses: readonly LookupAddress[]) => void,
+  /** Without addresses where there is an error. */
+  done: (error: Error | null, addresses?: readonly LookupAddress[]) => void,
 ) => void;
 
 export type ConnectorOptions = {
@@ -171,31 +173,36 @@ function guardedLookup(rules: TargetRules, { connectMs, lookup = systemLookup() 
       () => settle(new LookupTimeoutError(`${hostname} did not resolve in ${connectMs} ms`), []),
       connectMs,
     );
-    lookup(hostname, (error, addresses) => {
+    lookup(hostname, (error, addresses = []) => {
       const denied = addresses.find(({ address }) => !isAllowedAddress(address, rules.allowNetworks));
       if (denied === undefined) settle(error, addresses);
-      else settle(new BlockedTargetError(`${hostname} is at ${denied.address}, an address that is not allowed`), []);
+      else settle(new BlockedTargetError(`${hostname} is at an address that is not allowed`), []);
     });
   };
 }
 
+const resolverMs = { timeout: 2_000, tries: 2 };
+
 /**
- * A lookup occupies one of the process's few worker threads until the resolver gives up: those that ask for a name while it
- * is being looked up share the answer, so a name that hangs holds one thread, however many ask.
+ * The system's lookup occupies one of the process's few worker threads, which connections to the database and the broker need too, for as
+ * long as a resolver is silent. So DNS is asked first, without a thread; only what it answers that it does not know, such as names that
+ * /etc/hosts or a search domain make complete, is looked up by the system, which is told the same at once.
  */
 function systemLookup(): LookupAll {
-  const underWay = new Map<string, Parameters<LookupAll>[1][]>();
-  return (hostname, done) => {
-    const waiting = underWay.get(hostname);
-    if (waiting !== undefined) {
-      waiting.push(done);
-      return;
-    }
-    const asking = [done];
-    underWay.set(hostname, asking);
-    dns.lookup(hostname, { all: true }, (error, addresses) => {
-      underWay.delete(hostname);
-      for (const answer of asking) answer(error, error === null ? addresses : []);
-    });
-  };
+  const resolver = new dns.promises.Resolver(resolverMs);
+  return callbackify(async (hostname: string): Promise<readonly LookupAddress[]> => {
+    const [v4, v6] = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]);
+    const found = [...addressesOf(v4, 4), ...addressesOf(v6, 6)];
+    if (found.length > 0) return found;
+    if ([v4, v6].some(isSilence)) throw new LookupTimeoutError(`${hostname} did not resolve: DNS is silent`);
+    return dns.promises.lookup(hostname, { all: true });
+  });
+}
+
+function addressesOf(answer: PromiseSettledResult<readonly string[]>, family: 4 | 6): readonly LookupAddress[] {
+  return answer.status === 'fulfilled' ? answer.value.map((address) => ({ address, family })) : [];
+}
+
+function isSilence(answer: PromiseSettledResult<unknown>): boolean {
+  return answer.status === 'rejected' && (answer.reason as { readonly code?: unknown }).code === dns.TIMEOUT;
 }

@@ -16,7 +16,7 @@ const parts: Readonly<Record<string, (stage: Stage) => Promise<void>>> = {
   latency: (stage) => benchLatency(stage, { rounds: isQuick ? 1 : 5, perSecond: 500, seconds: isQuick ? 2 : 20 }),
   drain: (stage) => benchDrain(stage, { rounds: isQuick ? 1 : 3, events: isQuick ? 10_000 : 100_000 }),
   isolation: (stage) =>
-    benchIsolation(stage, { rounds: isQuick ? 1 : 5, endpoints: 50, perSecond: 10, seconds: isQuick ? 2 : 20 }),
+    benchIsolation(stage, { rounds: isQuick ? 1 : 9, endpoints: 50, perSecond: 10, seconds: isQuick ? 2 : 20 }),
   writes: (stage) => benchWrites(stage, isQuick ? 50 : 500),
   notify: (stage) => benchNotify(stage, { rounds: isQuick ? 1 : 5, commits: isQuick ? 50 : 300 }),
 };

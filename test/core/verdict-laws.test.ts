@@ -19,7 +19,13 @@ const nowMs = Date.UTC(2026, 10, 23);
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 
-const first: DeliveryInHand = { attempts: 0, firstFailedAtMs: null, eventCount: 1 };
+const first: DeliveryInHand = {
+  attempts: 0,
+  refusals: 0,
+  firstFailedAtMs: null,
+  eventCount: 1,
+  isDraining: false,
+};
 const healthy: EndpointHealth = { failingSinceMs: null, lastSuccessAtMs: nowMs - minuteMs };
 const outage = attemptOf(503, null);
 const unanswered = (why: 'timeout' | 'connection' | 'tls' | 'blocked'): Attempt => ({
@@ -43,6 +49,8 @@ describe('whatever happens', () => {
   test('a retry lies in the future, within twice the schedule', () => {
     const deliveries = fc.record({
       attempts: fc.nat(5_000),
+      refusals: fc.nat(3),
+      isDraining: fc.boolean(),
       firstFailedAtMs: pastMs,
       eventCount: fc.integer({ min: 1, max: 1_000 }),
     });
@@ -66,7 +74,13 @@ describe('whatever happens', () => {
         fc.nat(10),
         randoms,
         (attempt, eventCount, tries, random) => {
-          const delivery = { attempts: tries, firstFailedAtMs: nowMs - 30 * hourMs, eventCount };
+          const delivery = {
+            ...first,
+            attempts: tries,
+            refusals: tries,
+            firstFailedAtMs: nowMs - 30 * hourMs,
+            eventCount,
+          };
           const decided = verdict(attempt, delivery, healthy, nowMs, random);
           if (decided.kind === 'split') expect(eventCount).toBeGreaterThan(1);
           if (decided.kind === 'park') expect(eventCount).toBe(1);

@@ -20,7 +20,13 @@ const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
 const middle = 0.5;
 
-const first: DeliveryInHand = { attempts: 0, firstFailedAtMs: null, eventCount: 1 };
+const first: DeliveryInHand = {
+  attempts: 0,
+  refusals: 0,
+  firstFailedAtMs: null,
+  eventCount: 1,
+  isDraining: false,
+};
 const batch: DeliveryInHand = { ...first, eventCount: 7 };
 const healthy: EndpointHealth = { failingSinceMs: null, lastSuccessAtMs: nowMs - minuteMs };
 const unanswered = (why: 'timeout' | 'connection' | 'tls' | 'blocked'): Attempt => ({
@@ -64,7 +70,7 @@ describe('what an answer means', () => {
 });
 
 describe('what follows from an attempt', () => {
-  const longAgo: DeliveryInHand = { attempts: 300, firstFailedAtMs: nowMs - failingEventMsMax, eventCount: 1 };
+  const longAgo: DeliveryInHand = { ...first, attempts: 300, firstFailedAtMs: nowMs - failingEventMsMax };
   const failing = (forMs: number): EndpointHealth => ({ failingSinceMs: nowMs - forMs, lastSuccessAtMs: null });
   const cases: [string, Attempt, DeliveryInHand, EndpointHealth, Verdict][] = [
     ['an event that was taken is done', attemptOf(202, null), first, healthy, { kind: 'done' }],
@@ -88,7 +94,7 @@ describe('what follows from an attempt', () => {
     [
       'a third refusal parks',
       attemptOf(413, null),
-      { ...first, attempts: refusedTriesMax - 1 },
+      { ...first, attempts: refusedTriesMax - 1, refusals: refusedTriesMax - 1 },
       healthy,
       { kind: 'park', because: 'refused' },
     ],
@@ -140,9 +146,30 @@ describe('what follows from an attempt', () => {
     [
       'a refusal disables nothing',
       attemptOf(400, null),
-      { ...first, attempts: 5 },
+      { ...first, attempts: 5, refusals: 2 },
       failing(failingEndpointMsMax),
       { kind: 'park', because: 'refused' },
+    ],
+    [
+      'a refusal after an outage is the first of three',
+      attemptOf(400, null),
+      { ...first, attempts: 9 },
+      healthy,
+      { kind: 'retry', atMs: nowMs + 5 * minuteMs },
+    ],
+    [
+      'one failure after days on which nothing was tried disables nothing',
+      attemptOf(503, null),
+      first,
+      failing(failingEndpointMsMax + hourMs),
+      { kind: 'retry', atMs: nowMs + 5_000 },
+    ],
+    [
+      'an event on which the other lanes of its endpoint wait is parked after a day, though nothing can succeed meanwhile',
+      attemptOf(503, null),
+      { ...longAgo, isDraining: true },
+      { failingSinceMs: null, lastSuccessAtMs: nowMs - failingEventMsMax + minuteMs },
+      { kind: 'park', because: 'failed-for-a-day' },
     ],
   ];
   test.each(cases)('%s', (_name, attempt, delivery, endpoint, expected) => {

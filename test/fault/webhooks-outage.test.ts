@@ -14,6 +14,7 @@ import {
   expectTrueCopy,
   openVisits,
   openWatchedReceiver,
+  renewed,
   sending,
   type Visits,
   type WatchedReceiver,
@@ -98,17 +99,7 @@ async function served(isMeant: (userId: string) => boolean): Promise<void> {
     return log.every(({ position }) => taken.has(position));
   });
   await until('a success that is recorded', async () => (await webhookOf(willow, id)).lastSuccessAt === now());
-  // The one that is under way may have looked before that.
-  for (let renewals = 0; renewals < 2; renewals += 1) {
-    const before = await renewedAt();
-    await database.pool.query(`select pg_notify('willow_endpoints', '')`);
-    await until('a renewal', async () => (await renewedAt()) !== before);
-  }
-}
-
-async function renewedAt(): Promise<number | undefined> {
-  const { rows } = await database.pool.query<{ at: Date }>('select seen_at as at from workers');
-  return rows[0]?.at.getTime();
+  await renewed(database.pool);
 }
 
 function now(): string {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { changeEndpoint, getEndpoint, replayEndpoint } from '../../src/store/endpoints.ts';
+import { releaseLanes, renewLanes } from '../../src/store/lane-leases.ts';
 import {
   appendEvents,
   claimAll,
@@ -33,6 +34,10 @@ describe('a change of lanes', () => {
 
     // Who held one has lost it: it does not know of the mark.
     expect(await record(pool, held, 7)).toBe(0);
+
+    // Nobody else gets them before it has noticed, and given them back.
+    expect(await claimAll(pool, 'p2', id)).toEqual([]);
+    await releaseLanes(pool, await renewLanes(pool, { holder: 'p1', leaseMs: 60_000 }));
 
     const old = await claimAll(pool, 'p1', id);
     expect(old.map(({ generation, until }) => [generation, until])).toEqual([

@@ -41,7 +41,7 @@ async function hear(lease: { readonly clientId: string; readonly token: number }
   } as const;
   const receipt = { packetId: 7, digest: Buffer.from('the same words') };
   const entry = { signal, nowMs: Date.now(), lapseUntilMs: null, receipt, mayBeCommitted: isAgain };
-  const fence = { ...lease, heardAtMs: null };
+  const fence = { ...lease, heardAtMs: Date.now() };
   const { outcomes } = await commit(pool, [entry], (user, heard, moment) => decide(user, heard, moment, rules), fence);
   return outcomes[0];
 }

@@ -83,7 +83,7 @@ describe('a name', () => {
     for (const host of ['localhost', 'LOCALHOST']) {
       const sent = await sender.send({ url: `${scheme}://${host}:${inside.port}/` }, aMessage(), patient);
       expect(sent.attempt).toEqual(failedWith('blocked'));
-      expect(sent.detail).toMatch(/^localhost is at (127\.0\.0\.1|::1), an address that is not allowed$/u);
+      expect(sent.detail).toBe('localhost is at an address that is not allowed');
     }
     expect(inside.opened()).toBe(0);
   });
@@ -121,7 +121,7 @@ describe('a name', () => {
     const sent = await sender.send(target, aMessage(), patient);
     expect(sent).toMatchObject({
       attempt: failedWith('blocked'),
-      detail: 'rebinding.example is at 127.0.0.1, an address that is not allowed',
+      detail: 'rebinding.example is at an address that is not allowed',
     });
     expect(lookup.asked()).toBe(2);
     expect(outside.opened()).toBe(1);

@@ -68,7 +68,7 @@ describe('an answer', () => {
     ['400 Bad Request\r\n', { kind: 'refused', status: 400 }, 'answered 400'],
     ['413 Content Too Large\r\n', { kind: 'refused', status: 413 }, 'answered 413'],
     ['422 Unprocessable Content\r\n', { kind: 'refused', status: 422 }, 'answered 422'],
-    ['410 Gone\r\n', { kind: 'gone' }, 'answered 410'],
+    ['410 Gone\r\n', { kind: 'gone', status: 410 }, 'answered 410'],
     ['404 Not Found\r\n', { kind: 'failed', why: 'status', status: 404, retryAfterMs: null }, 'answered 404'],
     [
       '429 Too Many Requests\r\nretry-after: 120\r\n',

@@ -66,7 +66,9 @@ describe('an attempt that is called off', () => {
       if (body === 'held') held = socket;
       else socket.write(ok);
     });
-    await using sender = loopbackSender({ limits: { connectionsPerOriginMax: 1, originsMax: 10 } });
+    await using sender = loopbackSender({
+      limits: { requestsPerUrlMax: 1, connectionsPerOriginMax: 1, originsMax: 10 },
+    });
     const target = { url: receiver.url };
     const first = sender.send(target, aMessage({ body: 'held' }), patient);
     await until('the only place is taken', () => held);
@@ -98,7 +100,7 @@ describe('attempts for one receiver', () => {
     const places = 3;
     const thinkingMs = 1_000;
     await using receiver = await startRawReceiver((socket) => void setTimeout(() => socket.write(ok), thinkingMs));
-    const limits = { connectionsPerOriginMax: places, originsMax: 10 };
+    const limits = { requestsPerUrlMax: places, connectionsPerOriginMax: places, originsMax: 10 };
     // The last of four rounds begins when more than this has passed.
     await using sender = loopbackSender({ limits, timeouts: { connectMs: 3_500, answerMs: 3_500 } });
     const startedAtMs = Date.now();
@@ -121,7 +123,9 @@ describe('attempts for many receivers', () => {
     );
     await using stack = new AsyncDisposableStack();
     for (const receiver of receivers) stack.use(receiver);
-    await using sender = loopbackSender({ limits: { connectionsPerOriginMax: 2, originsMax: 2 } });
+    await using sender = loopbackSender({
+      limits: { requestsPerUrlMax: 2, connectionsPerOriginMax: 2, originsMax: 2 },
+    });
     for (const receiver of receivers) {
       const sent = await sender.send({ url: receiver.url }, aMessage(), patient);
       expect(sent.attempt.kind).toBe('delivered');
@@ -135,7 +139,9 @@ describe('attempts for many receivers', () => {
     const held: Socket[] = [];
     await using slow = await startRawReceiver((socket) => held.push(socket));
     await using quick = await startRawReceiver((socket) => socket.write(ok));
-    await using sender = loopbackSender({ limits: { connectionsPerOriginMax: 2, originsMax: 1 } });
+    await using sender = loopbackSender({
+      limits: { requestsPerUrlMax: 2, connectionsPerOriginMax: 2, originsMax: 1 },
+    });
     const sending = sender.send({ url: slow.url }, aMessage(), patient);
     await until('the request has arrived', () => held.length === 1);
     expect((await sender.send({ url: quick.url }, aMessage(), patient)).attempt.kind).toBe('delivered');

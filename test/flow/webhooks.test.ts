@@ -105,7 +105,7 @@ test('an endpoint that asks for it gets the log from where it says, in its order
   const before = await headOf(play.stage);
   for (const userId of ['early', 'bird', 'early']) await play.login(userId);
   for (const userId of ['bird', 'early']) await play.will(userId);
-  await play.willow.presenceWhen('early', ({ status }) => status === 'offline');
+  await play.willow.presenceWhen('early', ({ sequence }) => sequence === 4);
   const after = before + 1;
   await play.hook({ after, lanes: 1 });
   const events = await play.receiver.takenWhen((await headOf(play.stage)) - after);

@@ -27,15 +27,23 @@ async function create(template: string): Promise<TestDatabase> {
     pool,
     async [Symbol.asyncDispose]() {
       if (!pool.ended) await pool.end();
-      await administer(`DROP DATABASE ${name} WITH (FORCE)`);
+      await administer(`DROP DATABASE ${name} WITH (FORCE)`, name);
     },
   };
 }
 
-async function administer(statement: string): Promise<void> {
+/** A connection that has been ended a moment ago may still be there; cut by force, it would end in an error that nobody awaits. */
+const leaveMsMax = 2_000;
+
+async function administer(statement: string, leaving?: string): Promise<void> {
   const admin = new pg.Client({ connectionString: inject('databaseUrl') });
   await admin.connect();
   try {
+    const endMs = performance.now() + leaveMsMax;
+    while (leaving !== undefined && performance.now() < endMs) {
+      const { rowCount } = await admin.query('select from pg_stat_activity where datname = $1', [leaving]);
+      if (rowCount === 0) break;
+    }
     await admin.query(statement);
   } finally {
     await admin.end();

@@ -4,7 +4,8 @@ import type pg from 'pg';
 import { createSealing, type Sealing } from '../../src/runtime/sealing.ts';
 import { openPool } from '../../src/store/database.ts';
 import { createEndpoint, type EndpointWish, type WithSecret } from '../../src/store/endpoints.ts';
-import { type ClaimedLane, claimLanes, type LaneWrite, writeLanes } from '../../src/store/lanes.ts';
+import { type ClaimedLane, claimLanes } from '../../src/store/lane-leases.ts';
+import { type LaneWrite, writeLanes } from '../../src/store/lanes.ts';
 import { createDatabase, type TestDatabase } from './database.ts';
 
 export const sealing: Sealing = createSealing([Buffer.alloc(32, 1)]);
@@ -92,8 +93,7 @@ export async function divisionsOf(pool: pg.Pool, endpointId: string): Promise<re
 
 /** Takes every lane of the endpoint that may run, as a process does. */
 export async function claimAll(pool: pg.Pool, holder: string, endpointId: string): Promise<readonly ClaimedLane[]> {
-  const claimed = await claimLanes(pool, { holder, leaseMs: 60_000, lanesMax: 100_000 });
-  return claimed.filter((lane) => lane.endpointId === endpointId);
+  return claimLanes(pool, { holder, leaseMs: 60_000, lanesMax: 100_000, endpointIds: [endpointId] });
 }
 
 /** Records that lanes are at a position; returns how many were still the holder's. */

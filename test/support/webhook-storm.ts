@@ -198,3 +198,20 @@ export async function expireLanes(pool: pg.Pool): Promise<void> {
   await pool.query('update lanes set lease_until = clock_timestamp() where holder is not null');
   await pool.query('delete from workers');
 }
+
+/** Every process that sends has looked at what is to be done since. */
+export async function renewed(pool: pg.Pool): Promise<void> {
+  const times = async () => {
+    const { rows } = await pool.query<{ holder: string; at: Date }>('select holder, seen_at as at from workers');
+    return new Map(rows.map(({ holder, at }) => [holder, at.getTime()]));
+  };
+  // A look that is under way may have begun before.
+  for (let looks = 0; looks < 2; looks += 1) {
+    const before = await times();
+    await pool.query(`select pg_notify('willow_endpoints', '')`);
+    await until('a renewal by each process', async () => {
+      const now = await times();
+      return [...before].every(([holder, at]) => !now.has(holder) || now.get(holder) !== at);
+    });
+  }
+}

@@ -32,6 +32,7 @@ CREATE TABLE "lanes" (
     "position" BIGINT NOT NULL,
     "until" BIGINT,
     "attempts" INTEGER NOT NULL DEFAULT 0,
+    "refusals" SMALLINT NOT NULL DEFAULT 0,
     "first_failed_at" TIMESTAMPTZ(3),
     "next_at" TIMESTAMPTZ(3) NOT NULL DEFAULT CURRENT_TIMESTAMP,
     "batch" BIGINT[],
@@ -90,6 +91,9 @@ CREATE INDEX "parked_due" ON "parked"("endpoint_id", "retry_at") WHERE (retry_at
 
 -- CreateIndex
 CREATE UNIQUE INDEX "parked_endpoint_id_position_key" ON "parked"("endpoint_id", "position");
+
+-- CreateIndex
+CREATE INDEX "lanes_holder" ON "lanes"("holder");
 
 -- AddForeignKey
 ALTER TABLE "lanes" ADD CONSTRAINT "lanes_endpoint_id_fkey" FOREIGN KEY ("endpoint_id") REFERENCES "endpoints"("id") ON DELETE CASCADE ON UPDATE CASCADE;
