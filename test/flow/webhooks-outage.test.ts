@@ -140,12 +140,14 @@ test('a lane that is stuck holds up its eighth of the users, and nobody else', a
     if (event?.userId === users[0]) await released;
     return 204;
   });
-  await play.hook();
+  const id = await play.hook();
   for (const userId of users) await play.login(userId);
   const early = await play.receiver.takenWhen(2 * others.length);
   expect(new Set(early.map(({ userId }) => userId))).toEqual(new Set(others));
   release();
   await until('all of them', () => withoutRepeats(play.receiver.deliveries()).length === 2 * users.length);
+  // The answers too are heard, and counted, before another test counts.
+  await countedWhen(play.willow, 'willow_webhook_lag_events', { endpoint: id }, 0);
 });
 
 test('what is sent, how long it took and how far behind an endpoint is can be measured', async () => {
