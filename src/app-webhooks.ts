@@ -2,6 +2,7 @@
 // them are sealed with.
 
 import type pg from 'pg';
+import { actorOf } from './app-keys.ts';
 import type { AttemptsPort } from './http/routes/attempts.ts';
 import type { Done, DoneWithSecret, TestResult, WebhookRefusal, WebhooksPort } from './http/routes/webhooks.ts';
 import type { Logger } from './runtime/logger.ts';
@@ -37,18 +38,19 @@ export function createWebhooksPort(pool: pg.Pool, options: WebhooksOptions): Web
   const { sealing, sendTest, targetProblem } = options;
   return {
     targetProblem,
-    create: async (wanted) =>
-      sealing === null ? noSecretKey : withSecret(await createEndpoint(pool, sealing, wanted)),
+    create: async (wanted, caller) =>
+      sealing === null ? noSecretKey : withSecret(await createEndpoint(pool, sealing, wanted, actorOf(caller))),
     list: (page) => listEndpoints(pool, page),
     get: (id) => getEndpoint(pool, id),
-    change: async (id, { enabled, ...changes }) =>
-      outcome(await changeEndpoint(pool, id, { ...changes, isEnabled: enabled })),
-    remove: (id) => removeEndpoint(pool, id),
-    rotate: async (id) => (sealing === null ? noSecretKey : withSecret(await rotateSecret(pool, sealing, id))),
-    enable: async (id) => outcome(await enableEndpoint(pool, id)),
-    replay: async (id, from) => {
+    change: async (id, { enabled, ...changes }, caller) =>
+      outcome(await changeEndpoint(pool, id, { ...changes, isEnabled: enabled }, actorOf(caller))),
+    remove: (id, caller) => removeEndpoint(pool, id, actorOf(caller)),
+    rotate: async (id, caller) =>
+      sealing === null ? noSecretKey : withSecret(await rotateSecret(pool, sealing, id, actorOf(caller))),
+    enable: async (id, caller) => outcome(await enableEndpoint(pool, id, actorOf(caller))),
+    replay: async (id, from, caller) => {
       const after = 'after' in from ? from.after : await positionBefore(pool, from.sinceMs);
-      return typeof after === 'number' ? outcome(await replayEndpoint(pool, id, after)) : after;
+      return typeof after === 'number' ? outcome(await replayEndpoint(pool, id, after, actorOf(caller))) : after;
     },
     test: async (id) => {
       if (sendTest === null) return noSecretKey;
@@ -57,7 +59,7 @@ export function createWebhooksPort(pool: pg.Pool, options: WebhooksOptions): Web
     },
     listAttempts: (id, page) => listAttempts(pool, id, page),
     listParked: (id, page) => listParked(pool, id, page),
-    retryParked: (id, parkedId) => retryParked(pool, id, parkedId),
+    retryParked: (id, parkedId, caller) => retryParked(pool, id, parkedId, actorOf(caller)),
   };
 }
 

@@ -3,11 +3,12 @@
 
 import type pg from 'pg';
 import { type AppSettings, type Base, countEvents, createListener, runIngest } from './app-ingest.ts';
+import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
 import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
 import { adoptNewestKey, createWebhooksPort } from './app-webhooks.ts';
 import { decide, type Rules } from './core/decide.ts';
 import type { SessionId, UserId } from './core/ids.ts';
-import type { HttpServer } from './http/instance.ts';
+import type { Caller, HttpServer } from './http/instance.ts';
 import { createHttpServer, listen } from './http/server.ts';
 import type { Listener } from './ingest/listener.ts';
 import { Metrics } from './metrics.ts';
@@ -19,6 +20,7 @@ import { StartError } from './runtime/start-error.ts';
 import type { Settings } from './settings.ts';
 import { commit, type Decide } from './store/commit.ts';
 import { ask, ConflictError, DatabaseAwayError, openPool } from './store/database.ts';
+import { KeyRing } from './store/key-ring.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
 import { createPresenceReader, listEventsOfUser, listSessions } from './store/reads.ts';
 import { createSender } from './webhooks/send.ts';
@@ -64,28 +66,31 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
 
   const lanes = openLanes(base, opened);
   if (lanes !== null) await adoptNewestKey(lanes.pool, lanes.sealing, logger);
-  const http = createHttp(base, api, lanes);
+  const ring = new KeyRing(api, { nowMs, monotonicMs: () => performance.now() });
+  const http = createHttp(base, api, lanes, ring);
   opened.defer(() => closeHttp(http));
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });
+  run(opened, (signal) => runKeyChores(base, { pool: api, ring }, signal));
   if (settings.ROLES.includes('ingest')) {
-    listener = createListener(base);
-    const stopping = new AbortController();
-    const running = runIngest(base, listener, stopping.signal);
-    opened.defer(async () => {
-      stopping.abort();
-      await running;
-    });
+    const listening = createListener(base);
+    listener = listening;
+    run(opened, (signal) => runIngest(base, listening, signal));
   }
   if (settings.ROLES.includes('webhooks') && lanes !== null) {
-    const stopping = new AbortController();
-    const running = runLanes(base, lanes, stopping.signal);
-    opened.defer(async () => {
-      stopping.abort();
-      await running;
-    });
+    run(opened, (signal) => runLanes(base, lanes, signal));
   }
   const stack = opened.move();
   return { httpUrl, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
+
+/** From here on until what is opened is closed. */
+function run(opened: AsyncDisposableStack, work: (signal: AbortSignal) => Promise<void>): void {
+  const stopping = new AbortController();
+  const running = work(stopping.signal);
+  opened.defer(async () => {
+    stopping.abort();
+    await running;
+  });
 }
 
 async function prepareDatabase(pool: pg.Pool, url: string, logger: Logger): Promise<void> {
@@ -130,11 +135,14 @@ function targetRulesOf({ WEBHOOK_ALLOW_HTTP, WEBHOOK_ALLOW_NETWORKS }: Settings)
   return { allowHttp: WEBHOOK_ALLOW_HTTP, allowNetworks: parsed.networks };
 }
 
-function createHttp(base: Base, pool: pg.Pool, lanes: LanesParts | null): HttpServer {
+function createHttp(base: Base, pool: pg.Pool, lanes: LanesParts | null, ring: KeyRing): HttpServer {
   const { settings, scope, logger, health, metrics } = base;
   const targetRules = targetRulesOf(settings);
   return createHttpServer({
     apiKey: settings.API_KEY,
+    allowedOrigins: [],
+    keys: createKeysPort(pool, ring),
+    audit: createAuditPort(pool),
     hasApi: settings.ROLES.includes('api'),
     logger,
     isUnavailable: (error) => error instanceof DatabaseAwayError || error instanceof ConflictError,
@@ -146,7 +154,7 @@ function createHttp(base: Base, pool: pg.Pool, lanes: LanesParts | null): HttpSe
       targetProblem: (url) => targetProblem(url, targetRules),
       sendTest: lanes === null ? null : (id) => sendTest(base, lanes, id),
     }),
-    kick: (userId, sessionId) => kick(base, pool, userId, sessionId),
+    kick: (userId, sessionId, caller) => kick(base, pool, userId, sessionId, caller),
     ready: () => health.ready(),
     metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
   });
@@ -157,6 +165,7 @@ async function kick(
   pool: pg.Pool,
   userId: UserId,
   sessionId: SessionId | null,
+  caller: Caller,
 ): Promise<'done' | 'unknown-session'> {
   const nowMs = base.nowMs();
   let isKnown = false;
@@ -166,6 +175,12 @@ async function kick(
   };
   // Whether a birth that saves a session is waiting unread is not known here: deadlines are left to those who listen (I6).
   const entry = { signal: { kind: 'kick', userId, sessionId }, nowMs, lapseUntilMs: null } as const;
-  countEvents(base, await commit(pool, [{ ...entry, receipt: null, mayBeCommitted: false }], decideKick, null));
+  const audit = {
+    actor: actorOf(caller),
+    action: sessionId === null ? 'user.kicked' : 'session.kicked',
+    target: `user:${userId}`,
+    detail: sessionId === null ? {} : { sessionId },
+  } as const;
+  countEvents(base, await commit(pool, [{ ...entry, receipt: null, mayBeCommitted: false, audit }], decideKick, null));
   return isKnown ? 'done' : 'unknown-session';
 }

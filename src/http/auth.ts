@@ -1,24 +1,42 @@
-// Who may call. Every route declares a scope, or that it is open; one that does not fails the start. With an API key the
-// other routes want it as a bearer token. Without one only requests for a loopback host are served, so that a web page
-// cannot reach Willow by a name of its own that resolves to 127.0.0.1 (DNS rebinding).
+// Who may call. Every route declares a scope, or that it is open; one that does not fails the start. With the setting API_KEY the others
+// want it, or a stored key that has their scope, as a bearer token. Without it no key is needed, and nothing else than this machine is
+// served (loopback.ts); a token that is sent all the same is checked. Whether keys are needed never depends on which are stored: one that
+// expires must not open the API. No answer and no log holds a key, and what is wrong with one that is not ours is not told.
 
-import { hash, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { invariant } from '../runtime/invariant.ts';
-import type { HttpServer } from './instance.ts';
+import { digestOf, keyIdOf } from './api-key.ts';
+import type { Caller, HttpServer, Scope } from './instance.ts';
 import { type Problem, sendProblem } from './problems.ts';
 
+export type StoredKey = {
+  readonly id: string;
+  readonly name: string;
+  readonly scopes: ReadonlySet<string>;
+  /** SHA-256 of the key. */
+  readonly digest: Buffer;
+  readonly expiresAtMs: number | null;
+};
+
+export type GuardPort<Key extends StoredKey = StoredKey> = {
+  /** At once where it is known; otherwise whoever asks waits for the database. */
+  readonly findKey: (id: string) => Key | null | Promise<Key | null>;
+  /** Somebody has shown this key. */
+  readonly noteUse: (id: string) => void;
+};
+
+type Judgement = { readonly caller: Caller } | { readonly problem: Problem };
+
 /** Guards the routes that are added after this call. */
-export function requireKey(app: HttpServer, apiKey: string): void {
+export function requireKeys(app: HttpServer, apiKey: string | null, port: GuardPort): void {
+  app.decorateRequest('caller', null);
   // As it arrives: headers are read as latin1, one character a byte.
-  const expected = digest(Buffer.from(apiKey).toString('latin1'));
-  const guard = (request: FastifyRequest, reply: FastifyReply, done: () => void): void => {
-    const token = bearerToken(request.headers.authorization);
-    if (token !== undefined && timingSafeEqual(digest(token), expected)) done();
-    else sendProblem(reply, token === undefined ? keyMissing : keyWrong);
-  };
+  const adminDigest = apiKey === null ? null : digestOf(Buffer.from(apiKey).toString('latin1'));
   app.addHook('onRoute', (route) => {
-    if (route.config?.scope === 'open') return;
+    const scope = route.config?.scope;
+    if (scope === undefined || scope === 'open') return;
+    const guard = guardOf(scope, adminDigest, port);
     route.onRequest = [guard, ...[route.onRequest ?? []].flat()];
   });
 }
@@ -30,29 +48,64 @@ export function requireScopes(app: HttpServer): void {
   });
 }
 
-const keyMissing: Problem = {
-  type: 'unauthorized',
-  detail: 'send the API key as "Authorization: Bearer <key>"',
-  headers: { 'www-authenticate': 'Bearer realm="willow"' },
-};
-const keyWrong: Problem = {
-  type: 'unauthorized',
-  detail: 'the API key is not valid',
-  headers: { 'www-authenticate': 'Bearer realm="willow", error="invalid_token"' },
-};
-
-function bearerToken(authorization: string | undefined): string | undefined {
-  return /^bearer +([^ ].*)$/iu.exec(authorization ?? '')?.[1];
+/** Of a route that declares a scope. */
+export function callerOf({ caller }: FastifyRequest): Caller {
+  invariant(caller !== null, 'who calls a route with a scope is known');
+  return caller;
 }
 
-/** Equal lengths for the comparison, which takes the same time wherever the keys differ. */
-function digest(token: string): Buffer {
-  return Buffer.from(hash('sha256', token, 'hex'));
+// Callbacks, not promises: nearly always the answer is known at once, and on the most read route a promise more is felt.
+function guardOf(scope: Scope, adminDigest: Buffer | null, { findKey, noteUse }: GuardPort) {
+  return (request: FastifyRequest, reply: FastifyReply, proceed: (error?: Error) => void): void => {
+    const settle = (judgement: Judgement): void => {
+      if ('caller' in judgement) {
+        request.caller = judgement.caller;
+        proceed();
+      } else sendProblem(reply, judgement.problem);
+    };
+    const token = bearerToken(request.headers.authorization);
+    if (token === null) return settle(adminDigest === null ? loopback : keyMissing);
+    const digest = digestOf(token);
+    if (adminDigest !== null && timingSafeEqual(digest, adminDigest)) return settle(admin);
+    const id = keyIdOf(token);
+    if (id === null) return settle(keyWrong);
+    const judge = (key: StoredKey | null): void => {
+      if (key === null || !timingSafeEqual(digest, key.digest)) return settle(keyWrong);
+      noteUse(id);
+      settle(judgementOn(key, scope));
+    };
+    const found = findKey(id);
+    if (found instanceof Promise) found.then(judge).catch(proceed);
+    else judge(found);
+  };
 }
 
-const octet = '(?:25[0-5]|2[0-4]\\d|1?\\d?\\d)';
-const loopbackHost = new RegExp(`^(?:localhost|127(?:\\.${octet}){3}|\\[::1\\])(?::\\d{1,5})?$`, 'iu');
+/** Of one whose owner has shown it. */
+function judgementOn({ id, name, scopes, expiresAtMs }: StoredKey, scope: Scope): Judgement {
+  if (expiresAtMs !== null && Date.now() >= expiresAtMs) return keyExpired;
+  return scopes.has(scope) ? { caller: { kind: 'key', id, name } } : missingScope(scope);
+}
 
-export function isLoopbackHost(host: string | undefined): boolean {
-  return host !== undefined && loopbackHost.test(host);
+const loopback: Judgement = { caller: { kind: 'loopback' } };
+const admin: Judgement = { caller: { kind: 'api-key-setting' } };
+
+const challenge = 'Bearer realm="willow"';
+const keyMissing = unauthorized('send an API key as "Authorization: Bearer <key>"', challenge);
+const keyWrong = unauthorized('the API key is not valid', `${challenge}, error="invalid_token"`);
+const keyExpired = unauthorized('the API key has expired', `${challenge}, error="invalid_token"`);
+
+function unauthorized(detail: string, authenticate: string): Judgement {
+  return { problem: { type: 'unauthorized', detail, headers: { 'www-authenticate': authenticate } } };
+}
+
+function missingScope(scope: Scope): Judgement {
+  const headers = { 'www-authenticate': `${challenge}, error="insufficient_scope", scope="${scope}"` };
+  const detail = `this call needs a key with the scope ${scope}`;
+  return { problem: { type: 'missing-scope', detail, extensions: { scope }, headers } };
+}
+
+/** Null: none was sent. The scheme alone is a token that is wrong. */
+function bearerToken(authorization: string | undefined): string | null {
+  const match = /^bearer(?: +(.*))?$/iu.exec(authorization ?? '');
+  return match === null ? null : (match[1] ?? '');
 }

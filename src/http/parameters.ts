@@ -9,8 +9,9 @@ export const NoQuery = z.strictObject({});
 
 export const SessionPath = z.object({ id: UserId, sessionId: SessionId });
 
-/** Any id is asked for: one that no webhook has is unknown, whatever it looks like. */
+/** Any id is asked for: one that no webhook, or no key, has is unknown, whatever it looks like. */
 export const WebhookPath = z.object({ id: Id });
+export const KeyPath = z.object({ id: Id });
 const parkedIdSentence = 'must be a whole number';
 export const ParkedPath = WebhookPath.extend({
   parkedId: z
@@ -20,6 +21,9 @@ export const ParkedPath = WebhookPath.extend({
 });
 /** Of a call that takes nothing. */
 export const NoBody = z.strictObject({}, 'must be empty, or {}').nullish();
+
+/** The last ms that both a Date and PostgreSQL can tell. */
+export const timeMsMax = 8.64e15;
 
 export const limitMax = 1_000;
 const limitDefault = 100;

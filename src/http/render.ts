@@ -5,6 +5,8 @@ import type { Presence as PresenceOfUser, ShownSession } from '../core/presence.
 import type { EndedSession, Event, Session } from '../core/session.ts';
 import { isoTime } from './iso-time.ts';
 import type { Attempt, ParkedEvent } from './routes/attempts.ts';
+import type { AuditRecord } from './routes/audit.ts';
+import type { ApiKey } from './routes/keys.ts';
 import type { Webhook } from './routes/webhooks.ts';
 
 export type LoggedEvent = Event & { readonly position: number };
@@ -99,6 +101,28 @@ export function parkedBody(parked: ParkedEvent) {
     status: parked.status,
     detail: parked.detail,
     retryAt: isoTimeOrNull(parked.retryAtMs),
+  };
+}
+
+export function keyBody(key: ApiKey) {
+  return {
+    id: key.id,
+    name: key.name,
+    scopes: key.scopes,
+    createdAt: isoTime(key.createdAtMs),
+    expiresAt: isoTimeOrNull(key.expiresAtMs),
+    lastUsedAt: isoTimeOrNull(key.lastUsedAtMs),
+  };
+}
+
+export function auditBody(record: AuditRecord) {
+  return {
+    id: record.id,
+    at: isoTime(record.atMs),
+    actor: record.actor,
+    action: record.action,
+    target: record.target,
+    detail: record.detail,
   };
 }
 

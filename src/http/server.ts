@@ -6,13 +6,16 @@ import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-z
 import { idCharactersMax } from '../core/ids.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { StartError } from '../runtime/start-error.ts';
-import { isLoopbackHost, requireKey, requireScopes } from './auth.ts';
+import { type GuardPort, requireKeys, requireScopes } from './auth.ts';
 import { malformedUrl, problemOf } from './failures.ts';
 import type { HttpServer } from './instance.ts';
+import { keylessRefusal } from './loopback.ts';
 import { commonHeaders, type Problem, sendProblem, statusOf } from './problems.ts';
 import { type AttemptsPort, attemptRoutes } from './routes/attempts.ts';
+import { type AuditPort, auditRoutes } from './routes/audit.ts';
 import { type EventsOfUserPort, eventRoutes } from './routes/events.ts';
 import { healthRoutes, type ReadyPort } from './routes/health.ts';
+import { type KeysPort, keyRoutes } from './routes/keys.ts';
 import { type MetricsPort, metricsRoutes } from './routes/metrics.ts';
 import { type PresencePort, presenceRoutes } from './routes/presence.ts';
 import { type SessionsPort, sessionRoutes } from './routes/sessions.ts';
@@ -23,12 +26,16 @@ export type HttpDeps = SessionsPort & {
   readonly presence: PresencePort;
   readonly eventsOfUser: EventsOfUserPort;
   readonly webhooks: WebhooksPort & AttemptsPort;
+  readonly keys: KeysPort & GuardPort;
+  readonly audit: AuditPort;
   readonly ready: ReadyPort;
   readonly metrics: MetricsPort;
   /** False: health and metrics only. */
   readonly hasApi: boolean;
-  /** Null: loopback hosts only. */
+  /** Null: no key is needed, and this machine alone is served. */
   readonly apiKey: string | null;
+  /** Web pages from elsewhere that are served where no key is needed. */
+  readonly allowedOrigins: readonly string[];
   readonly logger: Logger;
   /** Whether a port failed because the database is away, so that trying again helps. */
   readonly isUnavailable: (error: unknown) => boolean;
@@ -57,11 +64,11 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   app.setValidatorCompiler(validatorCompiler);
   readBodies(app);
   answerFailures(app, deps);
-  refuseAtTheDoor(app, deps.apiKey);
+  refuseAtTheDoor(app, deps);
   if (deps.logger.isLevelEnabled('debug')) logAnswers(app, deps.logger);
 
   requireScopes(app);
-  if (deps.apiKey !== null) requireKey(app, deps.apiKey);
+  requireKeys(app, deps.apiKey, deps.keys);
   if (deps.hasApi) {
     presenceRoutes(app, deps.presence);
     sessionRoutes(app, deps);
@@ -69,6 +76,8 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
     webhookRoutes(app, deps.webhooks);
     webhookActionRoutes(app, deps.webhooks);
     attemptRoutes(app, deps.webhooks);
+    keyRoutes(app, deps.keys);
+    auditRoutes(app, deps.audit);
   }
   healthRoutes(app, deps.ready);
   metricsRoutes(app, deps.metrics);
@@ -87,9 +96,10 @@ function readBodies(app: HttpServer): void {
 }
 
 /** Before a body is read: what no route needs to see. */
-function refuseAtTheDoor(app: HttpServer, apiKey: string | null): void {
+function refuseAtTheDoor(app: HttpServer, { apiKey, allowedOrigins }: HttpDeps): void {
+  const origins = new Set(allowedOrigins);
   app.addHook('onRequest', (request, reply, done) => {
-    const problem = refusal(app, request, apiKey);
+    const problem = (apiKey === null && keylessRefusal(request.headers, origins)) || refusal(app, request);
     if (problem === undefined) {
       reply.headers(commonHeaders);
       done();
@@ -97,12 +107,8 @@ function refuseAtTheDoor(app: HttpServer, apiKey: string | null): void {
   });
 }
 
-function refusal(app: HttpServer, request: FastifyRequest, apiKey: string | null): Problem | undefined {
-  const { host } = request.headers;
-  if (apiKey === null && !isLoopbackHost(host)) {
-    return { type: 'host-not-allowed', detail: 'set API_KEY to serve other hosts than localhost, 127.0.0.1 and [::1]' };
-  }
-  if (host === undefined && request.raw.httpVersion === '1.1') {
+function refusal(app: HttpServer, request: FastifyRequest): Problem | undefined {
+  if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
     return { type: 'bad-request', detail: 'the Host header is missing' };
   }
   return request.is404 ? noRoute(app, request.raw.url ?? '/') : undefined;

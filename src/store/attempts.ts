@@ -1,9 +1,12 @@
 // What was tried for an endpoint, and what was given up and parked: lists for a person, and the second chance of what is parked.
 
 import type pg from 'pg';
+import type { Actor } from '../core/audit.ts';
 import type { Event } from '../core/session.ts';
+import { recordAudit } from './audit.ts';
 import { ask } from './database.ts';
 import { endpointsChannel } from './endpoints.ts';
+import { transact } from './transact.ts';
 
 export type Attempt = {
   readonly id: number;
@@ -65,16 +68,24 @@ export async function listParked(
 }
 
 /** Lets one parked event be sent again, or all of them; returns how many, and null when there is no such endpoint. */
-export async function retryParked(pool: pg.Pool, endpointId: string, parkedId: number | null): Promise<number | null> {
-  const { rows } = await ask<{ count: number }>(pool, {
-    text: `with retried as (
-        update parked set retry_at = clock_timestamp()
-        where endpoint_id = $1 and ($2::bigint is null or id = $2) returning id),
-      told as (select pg_notify($3, $1) from retried limit 1)
-      select (select count(*) from retried) as count, (select count(*) from told) as told`,
-    values: [endpointId, parkedId, endpointsChannel],
+export async function retryParked(
+  pool: pg.Pool,
+  endpointId: string,
+  parkedId: number | null,
+  actor: Actor,
+): Promise<number | null> {
+  const count = await transact(pool, async (tx) => {
+    const { rowCount } = await tx.ask({
+      text: `update parked set retry_at = clock_timestamp() where endpoint_id = $1 and ($2::bigint is null or id = $2)`,
+      values: [endpointId, parkedId],
+    });
+    const retried = rowCount ?? 0;
+    if (retried === 0) return 0;
+    await tx.ask({ text: 'select pg_notify($1, $2)', values: [endpointsChannel, endpointId] });
+    const detail = parkedId === null ? { retried } : { retried, parkedId };
+    await recordAudit(tx, { actor, action: 'parked.retried', target: `webhook:${endpointId}`, detail });
+    return retried;
   });
-  const count = rows[0]?.count ?? 0;
   return count > 0 || (await isThere(pool, endpointId)) ? count : null;
 }
 

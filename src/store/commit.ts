@@ -3,6 +3,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
+import type { AuditEntry } from '../core/audit.ts';
 import type { Decision, Moment, Outcome } from '../core/decide.ts';
 import type { UserId } from '../core/ids.ts';
 import type { Event, Session, UserState } from '../core/session.ts';
@@ -21,6 +22,8 @@ export type Entry = {
   readonly receipt: Receipt | null;
   /** The broker may have delivered it before (DUP), or this process may have committed it without hearing so. */
   readonly mayBeCommitted: boolean;
+  /** Written with what the signal changes, and not at all when it changes nothing. */
+  readonly audit?: AuditEntry;
 };
 
 export type Decide = (user: UserState, signal: Signal, moment: Moment) => Decision;
@@ -90,6 +93,7 @@ async function attemptCommit(
   for (const [userId, { user }] of loaded) users.set(userId, user);
   const outcomes: Outcome[] = [];
   const events: Event[] = [];
+  const audit: AuditEntry[] = [];
   for (const entry of entries) {
     const before = users.get(entry.signal.userId);
     if (before === undefined) continue;
@@ -97,8 +101,9 @@ async function attemptCommit(
     users.set(entry.signal.userId, decision.user);
     outcomes.push(decision.outcome);
     events.push(...decision.events);
+    if (entry.audit !== undefined && decision.user !== before) audit.push(entry.audit);
   }
-  const changes = changesOf(loaded, users, events, receiptsOf(entries));
+  const changes = { ...changesOf(loaded, users), events, receipts: receiptsOf(entries), audit };
   if (order !== null) order.onDecided(writtenUsers(changes));
   if (ahead !== null && !(await ahead.committed)) throw new ConflictError('the batch before was decided anew');
   const isNothing = changes.users.length === 0 && changes.receipts.length === 0;
@@ -127,9 +132,7 @@ function writtenUsers({ users }: Changes): Ahead['users'] {
 function changesOf(
   loaded: ReadonlyMap<UserId, LoadedUser>,
   users: ReadonlyMap<UserId, UserState>,
-  events: readonly Event[],
-  receipts: readonly Receipt[],
-): Changes {
+): Pick<Changes, 'users' | 'sessions'> {
   const changedUsers: { revision: number; user: UserState }[] = [];
   const changedSessions: { userId: UserId; session: Session }[] = [];
   for (const [userId, { revision, user: before }] of loaded) {
@@ -140,7 +143,7 @@ function changesOf(
       if (session !== before.sessions.get(sessionId)) changedSessions.push({ userId, session });
     }
   }
-  return { users: changedUsers, sessions: changedSessions, events, receipts };
+  return { users: changedUsers, sessions: changedSessions };
 }
 
 function receiptsOf(entries: readonly Entry[]): Receipt[] {

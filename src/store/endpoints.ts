@@ -3,9 +3,11 @@
 
 import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
+import type { Actor, AuditEntry } from '../core/audit.ts';
 import type { EventType } from '../core/session.ts';
 import { invariant } from '../runtime/invariant.ts';
 import { keyBytes, type Sealing } from '../runtime/sealing.ts';
+import { recordAudit } from './audit.ts';
 import { ask } from './database.ts';
 import { divide, forgetFailures, lockLanes, redivide, replaceLanes } from './divisions.ts';
 import { type Gone, headOfLog, type Refusal, startOf } from './log-start.ts';
@@ -124,6 +126,7 @@ export async function createEndpoint(
   pool: pg.Pool,
   sealing: Sealing,
   wish: EndpointWish & { readonly after: number | null },
+  actor: Actor,
 ): Promise<WithSecret | Refusal | TooMany> {
   const id = `whe_${randomBytes(16).toString('base64url')}`;
   const secret = randomBytes(keyBytes);
@@ -139,7 +142,7 @@ export async function createEndpoint(
       values: [id, wish.url, wish.description, wish.events, wish.lanes, wish.maxBatch, sealing.seal(secret, id)],
     });
     await divide(tx, id, { generation: 1, lanes: wish.lanes, position: start });
-    return withSecret(await tell(tx, id), secret);
+    return withSecret(await tell(tx, id, { actor, action: 'webhook.created', detail: shown(wish) }), secret);
   });
 }
 
@@ -148,6 +151,7 @@ export async function changeEndpoint(
   pool: pg.Pool,
   id: string,
   changes: EndpointChanges,
+  actor: Actor,
 ): Promise<Done | Unknown | Gone> {
   return transact(pool, async (tx) => {
     const before = await lock(tx, id);
@@ -165,24 +169,29 @@ export async function changeEndpoint(
     if (isEnabling) await enable(tx, id);
     else if (url !== before.url) await forgetFailures(tx, id);
     if (changes.isEnabled === false) await pauseSending(tx, id);
-    return done(await tell(tx, id));
+    return done(await tell(tx, id, { actor, action: 'webhook.changed', detail: shown(changes) }));
   });
 }
 
 /** Goes on where it stopped, and waits for nothing; gone where the log no longer has what comes next. */
-export async function enableEndpoint(pool: pg.Pool, id: string): Promise<Done | Unknown | Gone> {
+export async function enableEndpoint(pool: pg.Pool, id: string, actor: Actor): Promise<Done | Unknown | Gone> {
   return transact(pool, async (tx) => {
     const before = await lock(tx, id);
     if (before === null) return { kind: 'unknown' };
     const gone = await whatIsGone(tx, before);
     if (gone !== null) return gone;
     await enable(tx, id);
-    return done(await tell(tx, id));
+    return done(await tell(tx, id, { actor, action: 'webhook.enabled', detail: {} }));
   });
 }
 
 /** One new division of lanes stands in for all; who held one of the old finds it gone. What is parked stays parked. */
-export async function replayEndpoint(pool: pg.Pool, id: string, after: number): Promise<Done | Unknown | Refusal> {
+export async function replayEndpoint(
+  pool: pg.Pool,
+  id: string,
+  after: number,
+  actor: Actor,
+): Promise<Done | Unknown | Refusal> {
   return transact(pool, async (tx) => {
     const before = await lock(tx, id);
     if (before === null) return { kind: 'unknown' };
@@ -190,12 +199,17 @@ export async function replayEndpoint(pool: pg.Pool, id: string, after: number): 
     if (typeof start !== 'number') return start;
     await replaceLanes(tx, id, { lanes: before.lanes, position: start });
     await forgetFailures(tx, id);
-    return done(await tell(tx, id));
+    return done(await tell(tx, id, { actor, action: 'webhook.replayed', detail: { after } }));
   });
 }
 
 /** Both secrets sign for a day. Rotated again within it, the newest two do. */
-export async function rotateSecret(pool: pg.Pool, sealing: Sealing, id: string): Promise<WithSecret | Unknown> {
+export async function rotateSecret(
+  pool: pg.Pool,
+  sealing: Sealing,
+  id: string,
+  actor: Actor,
+): Promise<WithSecret | Unknown> {
   const secret = randomBytes(keyBytes);
   return transact(pool, async (tx) => {
     const { rowCount } = await tx.ask({
@@ -203,17 +217,23 @@ export async function rotateSecret(pool: pg.Pool, sealing: Sealing, id: string):
         where id = $1`,
       values: [id, sealing.seal(secret, id), rotationMs],
     });
-    return rowCount === 0 ? { kind: 'unknown' } : withSecret(await tell(tx, id), secret);
+    if (rowCount === 0) return { kind: 'unknown' };
+    return withSecret(await tell(tx, id, { actor, action: 'webhook.rotated', detail: {} }), secret);
   });
 }
 
 /** With its lanes, attempts and parked events. False when there was none. */
-export async function removeEndpoint(pool: pg.Pool, id: string): Promise<boolean> {
+export async function removeEndpoint(pool: pg.Pool, id: string, actor: Actor): Promise<boolean> {
   return transact(pool, async (tx) => {
     await lockLanes(tx, id);
-    const { rowCount } = await tx.ask({ text: 'delete from endpoints where id = $1', values: [id] });
-    if (rowCount === 0) return false;
+    const { rows } = await tx.ask<{ url: string }>({
+      text: 'delete from endpoints where id = $1 returning url',
+      values: [id],
+    });
+    const [removed] = rows;
+    if (removed === undefined) return false;
     await notify(tx, id);
+    await recordAudit(tx, { actor, action: 'webhook.removed', target: `webhook:${id}`, detail: shown(removed) });
     return true;
   });
 }
@@ -244,8 +264,18 @@ async function pauseSending(tx: Tx, id: string): Promise<void> {
   });
 }
 
+/** What the audit trail says of a wish or a change. The path of a URL may be a password. */
+function shown({
+  url,
+  isEnabled: enabled,
+  ...others
+}: EndpointChanges & { readonly after?: number | null }): AuditEntry['detail'] {
+  return { ...(url !== undefined && { url: new URL(url).origin }), enabled, ...others };
+}
+
 /** The last step of every change. */
-async function tell(tx: Tx, id: string): Promise<Endpoint | null> {
+async function tell(tx: Tx, id: string, deed: Omit<AuditEntry, 'target'>): Promise<Endpoint | null> {
+  await recordAudit(tx, { ...deed, target: `webhook:${id}` });
   await tx.ask({
     text: 'update endpoints set revision = revision + 1, updated_at = clock_timestamp() where id = $1',
     values: [id],

@@ -1,7 +1,6 @@
 // What readers ask. Presence is read for all requests of one turn of the event loop at once, straight from the tables:
 // no cache, nothing to invalidate, every process always right.
 
-import DataLoader from 'dataloader';
 import type pg from 'pg';
 import type { ClientId, Epoch, SessionId, UserId } from '../core/ids.ts';
 import { type Known, type Presence, presenceOf, type ShownSession } from '../core/presence.ts';
@@ -17,6 +16,7 @@ import {
   sessionOf,
   type UserRow,
 } from './rows.ts';
+import { loadInTurns } from './turns.ts';
 
 export type LoggedEvent = Event & { readonly position: number };
 
@@ -59,40 +59,7 @@ export function createPresenceReader(pool: pg.Pool, scope: LinkScope): (userId: 
     const rowsOf = Map.groupBy(rows, (row) => row.user_id);
     return userIds.map((userId) => presenceOf(knownOf(userId, rowsOf.get(userId) ?? []), link));
   };
-  const turns = new Turns(queriesInFlightMax);
-  const loader = new DataLoader((userIds: readonly UserId[]) => turns.take(() => read(userIds)), {
-    cache: false,
-    maxBatchSize: usersPerQueryMax,
-    batchScheduleFn: (run) => turns.next(run),
-  });
-  return (userId) => loader.load(userId);
-}
-
-/** Requests that come while enough queries are under way wait for the next one, together. */
-class Turns {
-  readonly #max: number;
-  #underWay = 0;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(max: number) {
-    this.#max = max;
-  }
-
-  next(run: () => void): void {
-    if (this.#underWay < this.#max) setImmediate(run);
-    else this.#waiting.push(run);
-  }
-
-  async take<Result>(query: () => Promise<Result>): Promise<Result> {
-    this.#underWay += 1;
-    try {
-      return await query();
-    } finally {
-      this.#underWay -= 1;
-      const run = this.#waiting.shift();
-      if (run !== undefined) setImmediate(run);
-    }
-  }
+  return loadInTurns(read, { queriesInFlightMax, idsPerQueryMax: usersPerQueryMax });
 }
 
 function knownOf(userId: UserId, rows: readonly PresenceRow[]): Known {

@@ -1,4 +1,4 @@
-// Writes what a batch decided: users, sessions, events and receipts in one statement, which is its own transaction.
+// Writes what a batch decided: users, sessions, events, receipts and the audit trail in one statement, which is its own transaction.
 // So nothing of ours holds a lock while it thinks, and a process that is stopped in the middle holds up nobody.
 //
 // The order inside: the fence (is the ingest lease still ours?), then the head of the log, whose row lock is held until COMMIT: positions
@@ -6,9 +6,11 @@
 // (another revision, or a row that appeared or went) rolls everything back: read again, decide again.
 
 import type pg from 'pg';
+import type { AuditEntry } from '../core/audit.ts';
 import { deadlineMs } from '../core/decide.ts';
 import type { UserId } from '../core/ids.ts';
 import { type Event, isLive, type Session, type UserState } from '../core/session.ts';
+import { invariant } from '../runtime/invariant.ts';
 import { ask, FencedError } from './database.ts';
 
 export type Fence = {
@@ -25,6 +27,8 @@ export type Changes = {
   readonly sessions: readonly { readonly userId: UserId; readonly session: Session }[];
   readonly events: readonly Event[];
   readonly receipts: readonly Receipt[];
+  /** Of callers of the API, who have no fence. */
+  readonly audit: readonly AuditEntry[];
 };
 
 const fencedSql = `
@@ -40,6 +44,12 @@ const fencedSql = `
 
 const unfencedSql = `
   head as (update log_head set position = position + $1 returning position - $1 as base),`;
+
+const auditedSql = `${unfencedSql}
+  audited as (
+    insert into audit (at, actor, action, target, detail)
+    select clock_timestamp(), a.actor, a.action, a.target, a.detail::jsonb
+    from head, unnest($34::text[], $35::text[], $36::text[], $37::text[]) as a(actor, action, target, detail)),`;
 
 const writeSql = (fence: string) => `
   with ${fence}
@@ -77,18 +87,35 @@ function time(column: string): string {
   return `to_timestamp(${column} / 1000)`;
 }
 
-const writeFencedSql = writeSql(fencedSql);
-const writeUnfencedSql = writeSql(unfencedSql);
+const writeFenced = { name: 'write-fenced', text: writeSql(fencedSql) };
+const writeUnfenced = { name: 'write', text: writeSql(unfencedSql) };
+const writeAudited = { name: 'write-audited', text: writeSql(auditedSql) };
 
 /** Returns the position of the log before the first of these events. Throws ConflictError, FencedError, DataRefusedError. */
 export async function writeChanges(pool: pg.Pool, changes: Changes, fence: Fence | null): Promise<number> {
-  const statement =
-    fence === null ? { name: 'write', text: writeUnfencedSql } : { name: 'write-fenced', text: writeFencedSql };
-  const values = [...valuesOf(changes), ...(fence === null ? [] : fenceValues(fence, changes.receipts))];
-  const { rows } = await ask<{ base: number }>(pool, { ...statement, values });
+  const values = valuesOf(changes);
+  const { rows } = await ask<{ base: number }>(pool, statementOf(changes, values, fence));
   const [head] = rows;
   if (head === undefined) throw new FencedError('the ingest lease is held by another process, or has run out');
   return head.base;
+}
+
+function statementOf({ audit, receipts }: Changes, values: readonly unknown[], fence: Fence | null): pg.QueryConfig {
+  if (fence !== null) {
+    invariant(audit.length === 0, 'what the broker delivers is nobody’s deed');
+    return { ...writeFenced, values: [...values, ...fenceValues(fence, receipts)] };
+  }
+  if (audit.length === 0) return { ...writeUnfenced, values: [...values] };
+  return { ...writeAudited, values: [...values, ...auditValues(audit)] };
+}
+
+function auditValues(audit: readonly AuditEntry[]): unknown[] {
+  return [
+    audit.map(({ actor }) => actor),
+    audit.map(({ action }) => action),
+    audit.map(({ target }) => target),
+    audit.map(({ detail }) => JSON.stringify(detail)),
+  ];
 }
 
 function fenceValues(fence: Fence, receipts: readonly Receipt[]): unknown[] {

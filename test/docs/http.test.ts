@@ -2,13 +2,26 @@
 
 import { globSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { auditActions } from '../../src/core/audit.ts';
 import type { ClientId, Epoch, SessionId, UserId } from '../../src/core/ids.ts';
 import { badInput } from '../../src/http/failures.ts';
+import { scopes } from '../../src/http/instance.ts';
+import { NewKey } from '../../src/http/key-bodies.ts';
 import { rawResponse } from '../../src/http/problems.ts';
-import { attemptBody, eventBody, parkedBody, presenceBody, sessionBody, webhookBody } from '../../src/http/render.ts';
+import {
+  attemptBody,
+  auditBody,
+  eventBody,
+  keyBody,
+  parkedBody,
+  presenceBody,
+  sessionBody,
+  webhookBody,
+} from '../../src/http/render.ts';
 import { newWebhook } from '../../src/http/webhook-bodies.ts';
 import { Metrics } from '../../src/metrics.ts';
 import { attempt, hook, hooks, parked } from '../http/hook.ts';
+import { apiKey } from '../http/keys.ts';
 
 const root = new URL('../../', import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
@@ -121,6 +134,24 @@ describe('the examples are what the code renders', () => {
     expect(await hooks.test(hook.id)).toEqual({ kind: 'sent', result: example('test') });
   });
 
+  test('keys and the audit trail', () => {
+    const wanted = example('new-key') as object;
+    expect(NewKey.parse(wanted)).toEqual(wanted);
+    expect(NewKey.parse({ ...wanted, expiresAt: undefined })).toEqual(wanted);
+    const { key, ...shown } = example('key') as { key: string };
+    expect(JSON.stringify(keyBody({ ...apiKey, lastUsedAtMs: null }))).toBe(JSON.stringify(shown));
+    expect(key).toMatch(/^willow_1f0c8e5a9b3d7246_/);
+    const record = auditBody({
+      id: 12,
+      atMs: ms('10:00:00'),
+      actor: `key:${apiKey.id}`,
+      action: 'session.kicked',
+      target: 'user:42',
+      detail: { sessionId: 'phone' },
+    });
+    expect(JSON.stringify({ data: [record], nextCursor: null })).toBe(JSON.stringify(example('audit')));
+  });
+
   test('a problem', () => {
     const problem = badInput([{ in: 'query', name: 'limit', detail: 'must be a whole number from 1 to 1000' }]);
     expect(JSON.parse(rawResponse(problem).split('\r\n\r\n')[1] ?? '')).toEqual(example('problem'));
@@ -133,6 +164,14 @@ test('every type of problem has its status, its title and a remedy, and none is 
   const documented = rowsBelow('## Problems').map(([type, status, title]) => [plain(type), status, title]);
   expect(documented).toEqual(table);
   for (const [type, , , remedy] of rowsBelow('## Problems')) expect(remedy, type).toMatch(/\w.*\.$/);
+});
+
+test('every action of the audit trail is listed, and none is made up', () => {
+  expect(rowsBelow('### `GET /audit`').map(([action]) => plain(action))).toEqual([...auditActions]);
+});
+
+test('every scope is explained, and none is made up', () => {
+  expect(rowsBelow('## Who may call').map(([scope]) => plain(scope))).toEqual([...scopes]);
 });
 
 test('every metric is listed, and none is made up', async () => {

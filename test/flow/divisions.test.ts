@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { changeEndpoint, getEndpoint, replayEndpoint } from '../../src/store/endpoints.ts';
 import { releaseLanes, renewLanes } from '../../src/store/lane-leases.ts';
 import {
+  actor,
   appendEvents,
   claimAll,
   divisionsOf,
@@ -29,7 +30,7 @@ describe('a change of lanes', () => {
     const { id } = endpoint;
     const held = await claimAll(pool, 'p1', id);
     expect(held).toHaveLength(2);
-    await changeEndpoint(pool, id, { lanes: 3 });
+    await changeEndpoint(pool, id, { lanes: 3 }, actor);
     expect(await divisionsOf(pool, id)).toEqual(['1: 2 at 0-100', '2: 3 at 100-']);
 
     // Who held one has lost it: it does not know of the mark.
@@ -60,12 +61,12 @@ describe('a change of lanes', () => {
     const { pool } = own;
     await appendEvents(pool, [1, 2]);
     const { endpoint } = await make(pool, { lanes: 2, after: 0 });
-    await changeEndpoint(pool, endpoint.id, { lanes: 3 });
+    await changeEndpoint(pool, endpoint.id, { lanes: 3 }, actor);
     await appendEvents(pool, [3]);
-    await changeEndpoint(pool, endpoint.id, { lanes: 5 });
+    await changeEndpoint(pool, endpoint.id, { lanes: 5 }, actor);
     expect(await divisionsOf(pool, endpoint.id)).toEqual(['1: 2 at 0-2', '3: 5 at 2-']);
     expect(await getEndpoint(pool, endpoint.id)).toMatchObject({ lanes: 5, position: 0, head: 3 });
-    await changeEndpoint(pool, endpoint.id, { lanes: 5 });
+    await changeEndpoint(pool, endpoint.id, { lanes: 5 }, actor);
     expect(await divisionsOf(pool, endpoint.id)).toEqual(['1: 2 at 0-2', '3: 5 at 2-']);
   });
 });
@@ -77,7 +78,7 @@ describe('a replay', () => {
     const { id } = endpoint;
     const held = await claimAll(pool, 'p1', id);
     expect(held).toHaveLength(4);
-    expect(await replayEndpoint(pool, id, 40)).toMatchObject({ kind: 'done', endpoint: { position: 40 } });
+    expect(await replayEndpoint(pool, id, 40, actor)).toMatchObject({ kind: 'done', endpoint: { position: 40 } });
     expect(await divisionsOf(pool, id)).toEqual(['2: 4 at 40-']);
     expect(await record(pool, held, 100)).toBe(0);
     expect(await record(pool, held, 100, { isOver: true })).toBe(0);
@@ -90,8 +91,8 @@ describe('a replay', () => {
   test('stands in for a change of lanes that was not over', async () => {
     const { pool } = tables;
     const { endpoint } = await make(pool);
-    await changeEndpoint(pool, endpoint.id, { lanes: 2 });
-    await replayEndpoint(pool, endpoint.id, 3);
+    await changeEndpoint(pool, endpoint.id, { lanes: 2 }, actor);
+    await replayEndpoint(pool, endpoint.id, 3, actor);
     expect(await divisionsOf(pool, endpoint.id)).toEqual(['3: 2 at 3-']);
   });
 
@@ -100,11 +101,11 @@ describe('a replay', () => {
     await appendEvents(own.pool, [1, 2, 3]);
     const { endpoint } = await make(own.pool);
     await trim(own.pool, 1);
-    expect(await replayEndpoint(own.pool, endpoint.id, 0)).toEqual({ kind: 'gone', startsAfter: 1 });
-    expect(await replayEndpoint(own.pool, endpoint.id, 4)).toEqual({ kind: 'ahead', head: 3 });
+    expect(await replayEndpoint(own.pool, endpoint.id, 0, actor)).toEqual({ kind: 'gone', startsAfter: 1 });
+    expect(await replayEndpoint(own.pool, endpoint.id, 4, actor)).toEqual({ kind: 'ahead', head: 3 });
     expect(await divisionsOf(own.pool, endpoint.id)).toEqual(['1: 4 at 3-']);
-    expect(await replayEndpoint(own.pool, endpoint.id, 1)).toMatchObject({ kind: 'done' });
-    expect(await replayEndpoint(own.pool, 'whe_nobody', 1)).toEqual({ kind: 'unknown' });
+    expect(await replayEndpoint(own.pool, endpoint.id, 1, actor)).toMatchObject({ kind: 'done' });
+    expect(await replayEndpoint(own.pool, 'whe_nobody', 1, actor)).toEqual({ kind: 'unknown' });
   });
 });
 
@@ -113,7 +114,7 @@ test('managing an endpoint and recording what its lanes did do not stop each oth
   const { endpoint } = await make(pool, { lanes: 16 });
   const { id } = endpoint;
   const acts = Array.from({ length: 40 }, (_, n) =>
-    n % 2 === 0 ? changeEndpoint(pool, id, { lanes: 16 + (n % 3) }) : replayEndpoint(pool, id, n),
+    n % 2 === 0 ? changeEndpoint(pool, id, { lanes: 16 + (n % 3) }, actor) : replayEndpoint(pool, id, n, actor),
   );
   const attempt = { webhookId: 'x', first: 1, last: 1, count: 1, atMs: 1, durationMs: 1, outcome: 'done', status: 200 };
   const recording = async (): Promise<void> => {

@@ -13,6 +13,7 @@ import {
 } from '../../src/store/endpoints.ts';
 import { getSigningEndpoint, listSigningEndpoints, openSecrets } from '../../src/store/signing.ts';
 import {
+  actor,
   appendEvents,
   claimAll,
   divisionsOf,
@@ -58,7 +59,7 @@ describe('a new endpoint', () => {
     for (const after of [2, 3, 4]) {
       expect((await make(own.pool, { after })).endpoint).toMatchObject({ position: after, head: 4 });
     }
-    const createAfter = (after: number) => createEndpoint(own.pool, sealing, { ...wish, after });
+    const createAfter = (after: number) => createEndpoint(own.pool, sealing, { ...wish, after }, actor);
     expect(await createAfter(1)).toEqual({ kind: 'gone', startsAfter: 2 });
     expect(await createAfter(5)).toEqual({ kind: 'ahead', head: 4 });
     expect(await listEndpoints(own.pool, { limit: 10, after: null })).toHaveLength(3);
@@ -72,7 +73,7 @@ describe('a new endpoint', () => {
       [endpointsMax - 3],
     );
     const made = await Promise.all(
-      Array.from({ length: 12 }, () => createEndpoint(own.pool, sealing, { ...wish, after: null })),
+      Array.from({ length: 12 }, () => createEndpoint(own.pool, sealing, { ...wish, after: null }, actor)),
     );
     expect(made.filter(({ kind }) => kind === 'done')).toHaveLength(3);
     expect(made.find(({ kind }) => kind !== 'done')).toEqual({ kind: 'too-many', endpointsMax });
@@ -110,7 +111,7 @@ describe('the secrets', () => {
     const { endpoint, secret: first } = await make(pool);
     const nowMs = Date.now();
     expect(await secretsOf(endpoint.id, nowMs)).toEqual([first]);
-    const rotated = await rotateSecret(pool, sealing, endpoint.id);
+    const rotated = await rotateSecret(pool, sealing, endpoint.id, actor);
     if (rotated.kind !== 'done') throw new Error('not rotated');
     expect(rotated.secret).not.toEqual(first);
     const untilMs = rotated.endpoint.previousSecretUntilMs ?? 0;
@@ -118,7 +119,7 @@ describe('the secrets', () => {
     expect(untilMs).toBeLessThanOrEqual(Date.now() + 24 * hourMs + 5_000);
     expect(await secretsOf(endpoint.id, untilMs - 1)).toEqual([rotated.secret, first]);
     expect(await secretsOf(endpoint.id, untilMs)).toEqual([rotated.secret]);
-    const again = await rotateSecret(pool, sealing, endpoint.id);
+    const again = await rotateSecret(pool, sealing, endpoint.id, actor);
     expect(await secretsOf(endpoint.id, untilMs - 1)).toEqual([again.kind === 'done' && again.secret, rotated.secret]);
     await pool.query(`update endpoints set previous_until = now() where id = $1`, [endpoint.id]);
     expect(await getEndpoint(pool, endpoint.id)).toMatchObject({ previousSecretUntilMs: null });
@@ -129,12 +130,12 @@ describe('the secrets', () => {
     const { endpoint } = await make(pool);
     const shown = [
       await getEndpoint(pool, endpoint.id),
-      await changeEndpoint(pool, endpoint.id, { description: 'x' }),
-      await enableEndpoint(pool, endpoint.id),
-      await replayEndpoint(pool, endpoint.id, 0),
+      await changeEndpoint(pool, endpoint.id, { description: 'x' }, actor),
+      await enableEndpoint(pool, endpoint.id, actor),
+      await replayEndpoint(pool, endpoint.id, 0, actor),
     ];
     expect(JSON.stringify(shown)).not.toMatch(/secret"/i);
-    expect(await rotateSecret(pool, sealing, 'whe_nobody')).toEqual({ kind: 'unknown' });
+    expect(await rotateSecret(pool, sealing, 'whe_nobody', actor)).toEqual({ kind: 'unknown' });
   });
 });
 
@@ -143,14 +144,16 @@ describe('a change', () => {
     const { pool } = tables;
     const { endpoint } = await make(pool, { description: 'old', events: ['user.online'] });
     const before = await getSigningEndpoint(pool, endpoint.id);
-    const changed = await changeEndpoint(pool, endpoint.id, { description: null, maxBatch: 7 });
+    const changed = await changeEndpoint(pool, endpoint.id, { description: null, maxBatch: 7 }, actor);
     expect(changed).toMatchObject({
       kind: 'done',
       endpoint: { description: null, maxBatch: 7, events: ['user.online'] },
     });
-    expect(await changeEndpoint(pool, endpoint.id, { events: null })).toMatchObject({ endpoint: { events: null } });
+    expect(await changeEndpoint(pool, endpoint.id, { events: null }, actor)).toMatchObject({
+      endpoint: { events: null },
+    });
     expect((await getSigningEndpoint(pool, endpoint.id))?.revision).toBe((before?.revision ?? 0) + 2);
-    expect(await changeEndpoint(pool, 'whe_nobody', { maxBatch: 1 })).toEqual({ kind: 'unknown' });
+    expect(await changeEndpoint(pool, 'whe_nobody', { maxBatch: 1 }, actor)).toEqual({ kind: 'unknown' });
   });
 
   test('of many at once loses none: each has its own field, and all are there in the end', async () => {
@@ -163,7 +166,7 @@ describe('a change', () => {
       { events: ['user.offline' as const] },
       { url: 'https://example.org/' },
     ];
-    const done = await Promise.all(changes.map((change) => changeEndpoint(pool, endpoint.id, change)));
+    const done = await Promise.all(changes.map((change) => changeEndpoint(pool, endpoint.id, change, actor)));
     expect(done.map(({ kind }) => kind)).toEqual(changes.map(() => 'done'));
     const after = await getEndpoint(pool, endpoint.id);
     expect(after).toMatchObject({ description: 'kept', events: ['user.offline'], url: 'https://example.org/' });
@@ -185,11 +188,11 @@ describe('a change', () => {
       const { endpoint } = await make(pool);
       const { id } = endpoint;
       const acts = [
-        () => changeEndpoint(pool, id, { maxBatch: 3 }),
-        () => rotateSecret(pool, sealing, id),
-        () => enableEndpoint(pool, id),
-        () => replayEndpoint(pool, id, 0),
-        () => removeEndpoint(pool, id),
+        () => changeEndpoint(pool, id, { maxBatch: 3 }, actor),
+        () => rotateSecret(pool, sealing, id, actor),
+        () => enableEndpoint(pool, id, actor),
+        () => replayEndpoint(pool, id, 0, actor),
+        () => removeEndpoint(pool, id, actor),
       ];
       for (const [index, act] of acts.entries()) {
         await act();
@@ -216,9 +219,9 @@ describe('a change', () => {
       );
       return rows;
     };
-    await changeEndpoint(pool, endpoint.id, { maxBatch: 2, url: endpoint.url });
+    await changeEndpoint(pool, endpoint.id, { maxBatch: 2, url: endpoint.url }, actor);
     expect(await dueOf()).toEqual([{ due: false }]);
-    await changeEndpoint(pool, endpoint.id, { url: 'https://example.org/' });
+    await changeEndpoint(pool, endpoint.id, { url: 'https://example.org/' }, actor);
     expect(await dueOf()).toEqual([{ due: true }]);
   });
 });
@@ -230,21 +233,21 @@ describe('an endpoint that is disabled', () => {
     const { id } = endpoint;
     const isSending = async () => (await listSigningEndpoints(pool)).some((one) => one.id === id);
     expect(await isSending()).toBe(true);
-    expect(await changeEndpoint(pool, id, { isEnabled: false })).toMatchObject({
+    expect(await changeEndpoint(pool, id, { isEnabled: false }, actor)).toMatchObject({
       endpoint: { disabledReason: 'paused' },
     });
     expect(await isSending()).toBe(false);
     expect(await claimAll(pool, 'p1', id)).toEqual([]);
     await pool.query(`update lanes set attempts = 9, next_at = now() + interval '5 min' where endpoint_id = $1`, [id]);
     await pool.query(`update endpoints set disabled_reason = 'failing', failing_since = now() where id = $1`, [id]);
-    expect(await changeEndpoint(pool, id, { isEnabled: false })).toMatchObject({
+    expect(await changeEndpoint(pool, id, { isEnabled: false }, actor)).toMatchObject({
       endpoint: { disabledReason: 'failing' },
     });
-    const enabled = await enableEndpoint(pool, id);
+    const enabled = await enableEndpoint(pool, id, actor);
     expect(enabled).toMatchObject({ endpoint: { disabledReason: null, failingSinceMs: null, position: 10 } });
     expect((await lanesOf(pool, id)).map(({ attempts }) => attempts)).toEqual([0, 0, 0, 0]);
     expect(await isSending()).toBe(true);
-    expect(await enableEndpoint(pool, 'whe_nobody')).toEqual({ kind: 'unknown' });
+    expect(await enableEndpoint(pool, 'whe_nobody', actor)).toEqual({ kind: 'unknown' });
   });
 
   test('is not enabled into a gap: the log has gone on without it, and it is told where', async () => {
@@ -252,14 +255,14 @@ describe('an endpoint that is disabled', () => {
     const { pool } = own;
     await appendEvents(pool, [1, 2, 3]);
     const { endpoint } = await make(pool, { after: 0 });
-    await changeEndpoint(pool, endpoint.id, { isEnabled: false });
+    await changeEndpoint(pool, endpoint.id, { isEnabled: false }, actor);
     await trim(pool, 2);
-    expect(await enableEndpoint(pool, endpoint.id)).toEqual({ kind: 'gone', startsAfter: 2 });
+    expect(await enableEndpoint(pool, endpoint.id, actor)).toEqual({ kind: 'gone', startsAfter: 2 });
     const change = { isEnabled: true, description: 'not this either' };
-    expect(await changeEndpoint(pool, endpoint.id, change)).toEqual({ kind: 'gone', startsAfter: 2 });
+    expect(await changeEndpoint(pool, endpoint.id, change, actor)).toEqual({ kind: 'gone', startsAfter: 2 });
     expect(await getEndpoint(pool, endpoint.id)).toMatchObject({ disabledReason: 'paused', description: null });
-    await replayEndpoint(pool, endpoint.id, 2);
-    expect(await enableEndpoint(pool, endpoint.id)).toMatchObject({ kind: 'done', endpoint: { position: 2 } });
+    await replayEndpoint(pool, endpoint.id, 2, actor);
+    expect(await enableEndpoint(pool, endpoint.id, actor)).toMatchObject({ kind: 'done', endpoint: { position: 2 } });
   });
 });
 
@@ -267,8 +270,8 @@ test('what is removed is gone with all it had, and its lanes are nobody’s', as
   const { pool } = tables;
   const { endpoint } = await make(pool);
   const held = await claimAll(pool, 'p1', endpoint.id);
-  expect(await removeEndpoint(pool, endpoint.id)).toBe(true);
-  expect(await removeEndpoint(pool, endpoint.id)).toBe(false);
+  expect(await removeEndpoint(pool, endpoint.id, actor)).toBe(true);
+  expect(await removeEndpoint(pool, endpoint.id, actor)).toBe(false);
   expect(await getEndpoint(pool, endpoint.id)).toBeNull();
   expect(await lanesOf(pool, endpoint.id)).toEqual([]);
   expect(await record(pool, held, 100)).toBe(0);

@@ -6,7 +6,7 @@ import { keysOf } from '../../src/runtime/secret-key.ts';
 import { createEndpoint, rotateSecret } from '../../src/store/endpoints.ts';
 import { getSigningEndpoint, openSecrets, resealSecrets } from '../../src/store/signing.ts';
 import { createHome } from '../support/embedded.ts';
-import { openTables, wish } from '../support/endpoints.ts';
+import { actor, openTables, wish } from '../support/endpoints.ts';
 import { call } from '../support/http.ts';
 import { startChild } from '../support/process.ts';
 import { startWillow } from '../support/willow.ts';
@@ -78,9 +78,9 @@ test('no secret can be read from the tables, neither the one that is current nor
   await using tables = await openTables();
   const { pool } = tables;
   const sealing = createSealing([Buffer.alloc(32, 9)]);
-  const made = await createEndpoint(pool, sealing, { ...wish, after: null });
+  const made = await createEndpoint(pool, sealing, { ...wish, after: null }, actor);
   if (made.kind !== 'done') throw new Error('not made');
-  const rotated = await rotateSecret(pool, sealing, made.endpoint.id);
+  const rotated = await rotateSecret(pool, sealing, made.endpoint.id, actor);
   if (rotated.kind !== 'done') throw new Error('not rotated');
   const { rows: names } = await pool.query<{ name: string }>(
     `select table_name as name from information_schema.tables where table_schema = 'public'`,
@@ -103,12 +103,12 @@ test('a new key takes over what an older one sealed, which can then go; what no 
   const { pool } = tables;
   const [older, newer, lost] = [1, 2, 3].map((byte) => Buffer.alloc(32, byte)) as [Buffer, Buffer, Buffer];
   const make = async (key: Buffer) => {
-    const made = await createEndpoint(pool, createSealing([key]), { ...wish, after: null });
+    const made = await createEndpoint(pool, createSealing([key]), { ...wish, after: null }, actor);
     if (made.kind !== 'done') throw new Error('not made');
     return { id: made.endpoint.id, secret: made.secret };
   };
   const old = await make(older);
-  const rotated = await rotateSecret(pool, createSealing([older]), old.id);
+  const rotated = await rotateSecret(pool, createSealing([older]), old.id, actor);
   const unreadable = await make(lost);
   await make(newer);
   const both = createSealing([newer, older]);

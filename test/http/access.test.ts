@@ -1,24 +1,13 @@
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
-import { isLoopbackHost } from '../../src/http/auth.ts';
+import { isLoopbackHost } from '../../src/http/loopback.ts';
 import { createHttpServer } from '../../src/http/server.ts';
-import { type Call, expectProblem, ports, type Route, serve } from './serve.ts';
+import { bodyOf, json, pathOf } from './calls.ts';
+import { type Call, expectProblem, ports, serve } from './serve.ts';
 
 const apiKey = 'willow-key-ä-0123456789abcdef';
 /** Headers carry bytes: UTF-8, one character a byte. */
 const keyBytes = Buffer.from(apiKey).toString('latin1');
-const pathOf = ({ url }: Route): string =>
-  url.replace(':id', 'ada').replace(':sessionId', 'phone').replace(':parkedId', '3');
-/** What a route needs to be told, so that nothing is missing but the key. */
-const bodies: Readonly<Record<string, object>> = {
-  '/webhooks': { url: 'https://example.com/hook' },
-  '/webhooks/:id': {},
-  '/webhooks/:id/replay': { after: 0 },
-};
-const json = { 'content-type': 'application/json' };
-const bodyOf = ({ method, url }: Route): Pick<Call, 'body'> =>
-  (method === 'POST' || method === 'PATCH') && url in bodies ? { body: JSON.stringify(bodies[url]) } : {};
-
 test('every route says who may call it', async () => {
   await using served = await serve();
   expect(Object.fromEntries(served.routes.map(({ method, url, scope }) => [`${method} ${url}`, scope]))).toEqual({
@@ -47,6 +36,14 @@ test('every route says who may call it', async () => {
     'HEAD /webhooks/:id/parked': 'webhooks:admin',
     'POST /webhooks/:id/parked/retry': 'webhooks:admin',
     'POST /webhooks/:id/parked/:parkedId/retry': 'webhooks:admin',
+    'POST /keys': 'keys:admin',
+    'GET /keys': 'keys:admin',
+    'HEAD /keys': 'keys:admin',
+    'GET /keys/:id': 'keys:admin',
+    'HEAD /keys/:id': 'keys:admin',
+    'DELETE /keys/:id': 'keys:admin',
+    'GET /audit': 'keys:admin',
+    'HEAD /audit': 'keys:admin',
     'GET /healthz': 'open',
     'HEAD /healthz': 'open',
     'GET /readyz': 'open',

@@ -16,17 +16,17 @@ export function remembering() {
   const asked: unknown[] = [];
   const webhooks: typeof hooks = {
     ...hooks,
-    create: async (wanted) => {
+    create: async (wanted, caller) => {
       asked.push(wanted);
-      return hooks.create(wanted);
+      return hooks.create(wanted, caller);
     },
-    change: async (id, changes) => {
+    change: async (id, changes, caller) => {
       asked.push([id, changes]);
-      return hooks.change(id, changes);
+      return hooks.change(id, changes, caller);
     },
-    replay: async (id, from) => {
+    replay: async (id, from, caller) => {
       asked.push([id, from]);
-      return hooks.replay(id, from);
+      return hooks.replay(id, from, caller);
     },
     retryParked: async (id, parkedId) => {
       asked.push([id, parkedId]);

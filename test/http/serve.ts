@@ -11,6 +11,7 @@ import { expect } from 'vitest';
 import type { HttpServer } from '../../src/http/instance.ts';
 import { createHttpServer, type HttpDeps, listen } from '../../src/http/server.ts';
 import { hooks } from './hook.ts';
+import { keys } from './keys.ts';
 
 /** Far more than any answer takes, on a slow machine too: who waits longer has met a bug. */
 const waitMsMax = 20_000;
@@ -67,6 +68,7 @@ export async function serve(deps: Partial<HttpDeps> = {}, logLevel = 'debug'): P
 /** Ports that know nothing and refuse nothing. */
 export const ports: Omit<HttpDeps, 'logger'> = {
   apiKey: null,
+  allowedOrigins: [],
   hasApi: true,
   isUnavailable: (error) => error instanceof DatabaseAway,
   presence: async (userId) => ({
@@ -83,6 +85,8 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   kick: async () => 'done',
   eventsOfUser: async () => [],
   webhooks: hooks,
+  keys,
+  audit: async () => [],
   ready: async () => ({ isReady: true, checks: {} }),
   metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'willow_up 1\n' }),
 };

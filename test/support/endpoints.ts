@@ -1,6 +1,7 @@
 // What tests of the tables of webhooks stand on: a database with a pool as Willow opens it, a log with as many events as wanted, and an endpoint.
 
 import type pg from 'pg';
+import type { Actor } from '../../src/core/audit.ts';
 import { createSealing, type Sealing } from '../../src/runtime/sealing.ts';
 import { openPool } from '../../src/store/database.ts';
 import { createEndpoint, type EndpointWish, type WithSecret } from '../../src/store/endpoints.ts';
@@ -42,6 +43,9 @@ export async function trim(pool: pg.Pool, position: number): Promise<void> {
   await pool.query('update log_head set trimmed = $1', [position]);
 }
 
+/** Who manages the endpoints of tests. */
+export const actor: Actor = 'loopback';
+
 export const wish: EndpointWish = {
   url: 'https://example.com/hook',
   description: null,
@@ -54,7 +58,7 @@ export async function make(
   pool: pg.Pool,
   more: Partial<EndpointWish & { readonly after: number | null }> = {},
 ): Promise<WithSecret> {
-  const made = await createEndpoint(pool, sealing, { ...wish, after: null, ...more });
+  const made = await createEndpoint(pool, sealing, { ...wish, after: null, ...more }, actor);
   if (made.kind !== 'done') throw new Error(`no endpoint was made: ${JSON.stringify(made)}`);
   return made;
 }

@@ -2,8 +2,9 @@
 
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
+import { callerOf } from '../auth.ts';
 import { defineCursor, type Page, pageOf } from '../cursor.ts';
-import type { HttpServer } from '../instance.ts';
+import type { Caller, HttpServer } from '../instance.ts';
 import { NoBody, PageQuery, ParkedPath, WebhookPath } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
 import { attemptBody, type LoggedEvent, parkedBody } from '../render.ts';
@@ -45,7 +46,7 @@ export type AttemptsPort = {
   readonly listAttempts: (id: string, page: IdPage) => Promise<readonly Attempt[] | null>;
   readonly listParked: (id: string, page: IdPage) => Promise<readonly ParkedEvent[] | null>;
   /** One, or all where that is null; how many there were. */
-  readonly retryParked: (id: string, parkedId: number | null) => Promise<number | null>;
+  readonly retryParked: (id: string, parkedId: number | null, caller: Caller) => Promise<number | null>;
 };
 
 export function attemptRoutes(app: HttpServer, { listAttempts, listParked, retryParked }: AttemptsPort): void {
@@ -67,7 +68,7 @@ export function attemptRoutes(app: HttpServer, { listAttempts, listParked, retry
     '/webhooks/:id/parked/retry',
     { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, body: NoBody } },
     async (request, reply) => {
-      const count = await retryParked(request.params.id, null);
+      const count = await retryParked(request.params.id, null, callerOf(request));
       if (count === null) return sendProblem(reply, { type: 'unknown-webhook' });
       return reply.code(202).send({ retried: count });
     },
@@ -77,7 +78,7 @@ export function attemptRoutes(app: HttpServer, { listAttempts, listParked, retry
     '/webhooks/:id/parked/:parkedId/retry',
     { config: { scope: 'webhooks:admin' }, schema: { params: ParkedPath, body: NoBody } },
     async (request, reply) => {
-      const count = await retryParked(request.params.id, request.params.parkedId);
+      const count = await retryParked(request.params.id, request.params.parkedId, callerOf(request));
       if (count === null) return sendProblem(reply, { type: 'unknown-webhook' });
       if (count === 0) return sendProblem(reply, { type: 'unknown-parked' });
       return reply.code(202).send({ retried: count });

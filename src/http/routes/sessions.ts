@@ -3,14 +3,13 @@
 import { z } from 'zod';
 import { SessionId, type UserId } from '../../core/ids.ts';
 import type { Session } from '../../core/session.ts';
+import { callerOf } from '../auth.ts';
 import { defineCursor, pageOf } from '../cursor.ts';
-import type { HttpServer } from '../instance.ts';
-import { NoQuery, PageQuery, SessionPath, UserPath } from '../parameters.ts';
+import type { Caller, HttpServer } from '../instance.ts';
+import { NoQuery, PageQuery, SessionPath, timeMsMax, UserPath } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
 import { sessionBody } from '../render.ts';
 
-/** The last ms that both a Date and PostgreSQL can tell. */
-const timeMsMax = 8.64e15;
 const Position = z.strictObject({ startedAtMs: z.int().min(0).max(timeMsMax), sessionId: SessionId });
 export type SessionPosition = z.infer<typeof Position>;
 const cursor = defineCursor('sessions', Position);
@@ -22,7 +21,7 @@ export type SessionsPort = {
     page: { readonly limit: number; readonly after: SessionPosition | null },
   ) => Promise<readonly Session[]>;
   /** Null ends all that are live. */
-  readonly kick: (userId: UserId, sessionId: SessionId | null) => Promise<'done' | 'unknown-session'>;
+  readonly kick: (userId: UserId, sessionId: SessionId | null, caller: Caller) => Promise<'done' | 'unknown-session'>;
 };
 
 export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsPort): void {
@@ -45,7 +44,7 @@ export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsP
     '/users/:id/sessions',
     { config: { scope: 'sessions:write' }, schema: { params: UserPath, querystring: NoQuery } },
     async (request, reply) => {
-      await kick(request.params.id, null);
+      await kick(request.params.id, null, callerOf(request));
       return reply.code(204).send();
     },
   );
@@ -54,7 +53,7 @@ export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsP
     '/users/:id/sessions/:sessionId',
     { config: { scope: 'sessions:write' }, schema: { params: SessionPath, querystring: NoQuery } },
     async (request, reply) => {
-      const outcome = await kick(request.params.id, request.params.sessionId);
+      const outcome = await kick(request.params.id, request.params.sessionId, callerOf(request));
       return outcome === 'done' ? reply.code(204).send() : sendProblem(reply, { type: 'unknown-session' });
     },
   );

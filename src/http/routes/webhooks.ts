@@ -4,10 +4,11 @@
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { EventType } from '../../core/session.ts';
+import { callerOf } from '../auth.ts';
 import { defineCursor, pageOf } from '../cursor.ts';
 import { badBody } from '../failures.ts';
-import type { HttpServer } from '../instance.ts';
-import { NoBody, PageQuery, WebhookPath } from '../parameters.ts';
+import type { Caller, HttpServer } from '../instance.ts';
+import { NoBody, PageQuery, timeMsMax, WebhookPath } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
 import { webhookBody } from '../render.ts';
 import {
@@ -19,8 +20,6 @@ import {
   type UrlProblem,
 } from '../webhook-bodies.ts';
 
-/** The last ms that both a Date and PostgreSQL can tell. */
-const timeMsMax = 8.64e15;
 const Place = z.strictObject({ createdAtMs: z.int().min(0).max(timeMsMax), id: z.string().regex(/^[\w-]{1,64}$/u) });
 const cursor = defineCursor('webhooks', Place);
 
@@ -64,18 +63,18 @@ export type TestResult = {
 export type WebhooksPort = {
   /** As far as the URL tells; where its name leads is seen when it is called. */
   readonly targetProblem: UrlProblem;
-  readonly create: (wanted: NewWebhook) => Promise<DoneWithSecret | WebhookRefusal>;
+  readonly create: (wanted: NewWebhook, caller: Caller) => Promise<DoneWithSecret | WebhookRefusal>;
   /** Newest first: by creation, then by id, both descending. */
   readonly list: (page: {
     readonly limit: number;
     readonly after: z.infer<typeof Place> | null;
   }) => Promise<readonly Webhook[]>;
   readonly get: (id: string) => Promise<Webhook | null>;
-  readonly change: (id: string, changes: ChangedWebhook) => Promise<Done | WebhookRefusal>;
-  readonly remove: (id: string) => Promise<boolean>;
-  readonly rotate: (id: string) => Promise<DoneWithSecret | WebhookRefusal>;
-  readonly enable: (id: string) => Promise<Done | WebhookRefusal>;
-  readonly replay: (id: string, from: ReplayFrom) => Promise<Done | WebhookRefusal>;
+  readonly change: (id: string, changes: ChangedWebhook, caller: Caller) => Promise<Done | WebhookRefusal>;
+  readonly remove: (id: string, caller: Caller) => Promise<boolean>;
+  readonly rotate: (id: string, caller: Caller) => Promise<DoneWithSecret | WebhookRefusal>;
+  readonly enable: (id: string, caller: Caller) => Promise<Done | WebhookRefusal>;
+  readonly replay: (id: string, from: ReplayFrom, caller: Caller) => Promise<Done | WebhookRefusal>;
   /** Sends a test now, past all lanes. */
   readonly test: (id: string) => Promise<{ readonly kind: 'sent'; readonly result: TestResult } | WebhookRefusal>;
 };
@@ -91,7 +90,7 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
     '/webhooks',
     { config: { scope: 'webhooks:admin' }, bodyLimit, schema: { body: New } },
     async (request, reply) => {
-      const made = await port.create(request.body);
+      const made = await port.create(request.body, callerOf(request));
       if (made.kind !== 'done') return refuse(reply, made);
       reply.code(201).header('location', `/webhooks/${made.webhook.id}`);
       return reply.send({ ...webhookBody(made.webhook), secret: made.secret });
@@ -124,14 +123,14 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
   app.patch(
     '/webhooks/:id',
     { config: { scope: 'webhooks:admin' }, bodyLimit, schema: { params: WebhookPath, body: Changed } },
-    async (request, reply) => answer(reply, await port.change(request.params.id, request.body)),
+    async (request, reply) => answer(reply, await port.change(request.params.id, request.body, callerOf(request))),
   );
 
   app.delete(
     '/webhooks/:id',
     { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath } },
     async (request, reply) => {
-      const wasThere = await port.remove(request.params.id);
+      const wasThere = await port.remove(request.params.id, callerOf(request));
       return wasThere ? reply.code(204).send() : refuse(reply, { kind: 'unknown' });
     },
   );
@@ -143,7 +142,7 @@ export function webhookActionRoutes(app: HttpServer, port: WebhooksPort): void {
     '/webhooks/:id/rotate',
     { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, body: NoBody } },
     async (request, reply) => {
-      const rotated = await port.rotate(request.params.id);
+      const rotated = await port.rotate(request.params.id, callerOf(request));
       if (rotated.kind !== 'done') return refuse(reply, rotated);
       return { ...webhookBody(rotated.webhook), secret: rotated.secret };
     },
@@ -163,14 +162,14 @@ export function webhookActionRoutes(app: HttpServer, port: WebhooksPort): void {
   app.post(
     '/webhooks/:id/enable',
     { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, body: NoBody } },
-    async (request, reply) => answer(reply, await port.enable(request.params.id)),
+    async (request, reply) => answer(reply, await port.enable(request.params.id, callerOf(request))),
   );
 
   app.post(
     '/webhooks/:id/replay',
     { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, body: ReplayFrom } },
     async (request, reply) => {
-      const replayed = await port.replay(request.params.id, request.body);
+      const replayed = await port.replay(request.params.id, request.body, callerOf(request));
       return replayed.kind === 'done' ? webhookBody(replayed.webhook) : refuse(reply, replayed);
     },
   );
