@@ -90,6 +90,8 @@ test.each(Object.entries(refusedKeys))('no route but the open ones answers to %s
     eventsOfUser: counted,
     metrics: counted,
     webhooks: { ...ports.webhooks, ...webhooks },
+    keys: { ...ports.keys, create: counted, list: counted, get: counted, remove: counted },
+    audit: counted,
   };
   await using served = await serve({ apiKey, ...guarded });
   for (const route of served.routes) {
