@@ -24,12 +24,19 @@ export async function call<Body = unknown>(url: string, options: RequestInit = {
 }
 
 /** Every item of a list, read page by page, and how many pages that were. */
-export async function readPages<Item>(url: string, limit: number): Promise<{ items: readonly Item[]; pages: number }> {
+export async function readPages<Item>(
+  url: string,
+  limit: number,
+  headers: Readonly<Record<string, string>> = {},
+): Promise<{ items: readonly Item[]; pages: number }> {
   const items: Item[] = [];
   let pages = 0;
   let cursor: string | null = '';
   while (cursor !== null) {
-    const page: PageBody<Item> = await readPage(`${url}?limit=${limit}${cursor === '' ? '' : `&cursor=${cursor}`}`);
+    const page: PageBody<Item> = await readPage(
+      `${url}?limit=${limit}${cursor === '' ? '' : `&cursor=${cursor}`}`,
+      headers,
+    );
     if (page.data.length > limit) throw new Error(`${url} gave ${page.data.length} items for a limit of ${limit}`);
     items.push(...page.data);
     cursor = page.nextCursor;
@@ -38,8 +45,8 @@ export async function readPages<Item>(url: string, limit: number): Promise<{ ite
   return { items, pages };
 }
 
-async function readPage<Item>(url: string): Promise<PageBody<Item>> {
-  const { status, body } = await call<PageBody<Item>>(url);
+async function readPage<Item>(url: string, headers: Readonly<Record<string, string>>): Promise<PageBody<Item>> {
+  const { status, body } = await call<PageBody<Item>>(url, { headers });
   if (status !== 200) throw new Error(`${url} answered ${status}: ${JSON.stringify(body)}`);
   return body;
 }
