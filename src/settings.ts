@@ -72,7 +72,7 @@ export const settingsTable = {
     default: null,
     isSecret: true,
     description:
-      'The admin key, sent as "Authorization: Bearer …", at least 16 characters. Without it the API serves on loopback only.',
+      'The first key, which may do everything, sent as "Authorization: Bearer …", at least 16 characters; POST /keys makes others. Without it no key is needed, and the API serves on loopback only.',
   },
   MQTT_URL: {
     schema: url(['mqtt://']).refine(
