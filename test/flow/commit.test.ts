@@ -226,6 +226,41 @@ describe('two commits about one user at once', () => {
   });
 });
 
+describe('an entry of the audit trail', () => {
+  const kicked = (user: string): Entry => {
+    const userId = UserId.parse(user);
+    const audit = { actor: 'loopback', action: 'user.kicked', target: `user:${userId}`, detail: {} } as const;
+    return { ...entry('login', user, 'phone', 1), signal: { kind: 'kick', userId, sessionId: null }, audit };
+  };
+  const trail = async () =>
+    (await database.pool.query<{ target: string }>('select target from audit order by id')).rows.map(
+      ({ target }) => target,
+    );
+
+  test('is written for those of a batch that changed something, and for no others', async () => {
+    await write(0, [entry('login', 'there', 'phone', 1)]);
+    await write(0, [kicked('there'), kicked('never-there')]);
+    expect(await trail()).toEqual(['user:there']);
+  });
+
+  test('is not left behind by an attempt that met a conflict, and is written once', async () => {
+    await write(0, [entry('login', 'contended', 'phone', 1)]);
+    const before = await trail();
+    const head = await holdHead();
+    let decisions = 0;
+    const first = write(0, [entry('login', 'contended', 'tablet', 1)]);
+    await writersWaiting(1);
+    const second = write(1, [kicked('contended')], () => {
+      decisions += 1;
+    });
+    await writersWaiting(2);
+    await head.release();
+    await Promise.all([first, second]);
+    expect(decisions).toBe(2);
+    expect(await trail()).toEqual([...before, 'user:contended']);
+  });
+});
+
 test('when all is done the log has no gap, and its head is its newest position', async () => {
   const events = await eventsAfter(0);
   expect(events.map(({ position }) => position)).toEqual(events.map((_, index) => index + 1));
