@@ -19,9 +19,9 @@ export type StoredKey = {
   readonly expiresAtMs: number | null;
 };
 
-export type GuardPort<Key extends StoredKey = StoredKey> = {
+export type GuardPort = {
   /** At once where it is known; otherwise whoever asks waits for the database. */
-  readonly findKey: (id: string) => Key | null | Promise<Key | null>;
+  readonly findKey: (id: string) => StoredKey | null | Promise<StoredKey | null>;
   /** Somebody has shown this key. */
   readonly noteUse: (id: string) => void;
 };
