@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
+import { transportOf } from './broker-settings.ts';
 import type { Wire } from './core/signal.ts';
 import { type LapseEntry, runSweeper } from './deadlines/sweeper.ts';
 import { runHeir } from './ingest/heir.ts';
@@ -109,7 +110,7 @@ function linkOf(base: Base, clientId: string, lapseUntilMs: LapseUntil): LinkDep
       ),
     isFinal: (error) => error instanceof FencedError || isRefused(error),
     connection: {
-      url: settings.MQTT_URL,
+      transport: transportOf(settings),
       clientId,
       username: settings.MQTT_USERNAME,
       password: settings.MQTT_PASSWORD,
@@ -214,6 +215,7 @@ export async function runIngest(base: Base, listener: Listener, signal: AbortSig
   health.add('link', () => ({
     ok: listener.state === 'listening' || listener.state === 'standing-by',
     state: listener.state,
+    ...(listener.problem === null ? {} : { problem: listener.problem }),
   }));
   health.add('settling', () => {
     const oldestMs = listener.oldestPendingMs();

@@ -33,7 +33,7 @@ async function start(settings: Settings, running: AsyncDisposableStack, logger: 
     const appSettings = await startServers(settings, running, logger);
     const app = running.use(await startApp(appSettings, logger, Date.now));
     const startMs = Math.round(performance.now() - startedAtMs);
-    logger.info({ event: 'willow.ready', http: app.httpUrl, mqtt: withoutPassword(appSettings.MQTT_URL), startMs });
+    logger.info({ event: 'willow.ready', http: app.httpUrl, mqtt: appSettings.MQTT_URL, startMs });
     if (process.stdout.isTTY) process.stdout.write(welcome(settings, app.httpUrl, appSettings.MQTT_URL));
   } catch (error) {
     await running.disposeAsync();
@@ -64,28 +64,24 @@ async function startServers(settings: Settings, running: AsyncDisposableStack, l
 }
 
 function welcome(settings: Settings, httpUrl: string, mqttUrl: string): string {
-  const { hostname, port } = new URL(mqttUrl);
-  const broker = `-h ${hostname} -p ${port || '1883'}`;
   return `
   Willow is ready.
     API     ${httpUrl}
-    broker  ${withoutPassword(mqttUrl)}${settings.MQTT_URL === null ? '  (embedded, to try things out)' : ''}
+    broker  ${mqttUrl}${settings.MQTT_URL === null ? '  (embedded, to try things out)' : ''}
+${settings.MQTT_URL === null ? thingsToTry(settings, httpUrl, new URL(mqttUrl)) : ''}
+`;
+}
 
+function thingsToTry(settings: Settings, httpUrl: string, { hostname, port }: URL): string {
+  const broker = `-h ${hostname} -p ${port}`;
+  return `
   Try it:
     mosquitto_sub ${broker} -t any --will-topic ${settings.LOGOUT_TOPIC} --will-payload 42 --will-qos 1 &
     mosquitto_pub ${broker} -q 1 -t ${settings.LOGIN_TOPIC} -m 42
     curl ${httpUrl}/users/42/presence      # online
     kill -9 %1                                          # the client vanishes
     curl ${httpUrl}/users/42/presence      # lost; offline when the grace of ${settings.GRACE_MS} ms is over
-
 `;
-}
-
-function withoutPassword(url: string): string {
-  const shown = new URL(url);
-  shown.username = '';
-  shown.password = '';
-  return shown.href;
 }
 
 try {

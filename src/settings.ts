@@ -1,8 +1,9 @@
 // Every setting, with its unit, its default and a sentence, and the relations between them. Parsed once, at the start; bad settings end it
 // with all of their errors at once. A secret can also come from a file, named by the same variable with _FILE behind it.
 
-import { isIP } from 'node:net';
 import { z } from 'zod';
+import { BrokerUrl, HostName } from './broker-settings.ts';
+import { contradictions } from './contradictions.ts';
 import { JsonPointer } from './core/json.ts';
 import { logLevels } from './runtime/logger.ts';
 import { howToMakeAKey, keysOf, secretKeysMax } from './runtime/secret-key.ts';
@@ -25,6 +26,7 @@ const root = z
   .max(1_024);
 const name = z.string().min(1).max(256);
 const secret = z.string().min(1).max(4_096);
+const path = z.string().min(1).max(4_096);
 
 const yesOrNo = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');
 
@@ -75,15 +77,35 @@ export const settingsTable = {
       'The first key, which may do everything, sent as "Authorization: Bearer …", at least 16 characters; POST /keys makes others. Without it no key is needed, and the API serves on loopback only.',
   },
   MQTT_URL: {
-    schema: url(['mqtt://']).refine(
-      (text) => !text.includes('?'),
-      'must have no query: what it could say, other settings say',
-    ),
+    schema: BrokerUrl,
     default: null,
-    description: 'The broker, such as mqtt://broker:1883. Unset: an embedded one, to try things out.',
+    description:
+      'The broker, such as mqtts://broker:8883; mqtt://, ws:// and wss:// too. Unset: an embedded one, to try things out.',
   },
-  MQTT_USERNAME: { schema: name, default: null, description: 'The user name for the broker.' },
+  // With some brokers the user name is a token.
+  MQTT_USERNAME: { schema: name, default: null, isSecret: true, description: 'The user name for the broker.' },
   MQTT_PASSWORD: { schema: secret, default: null, isSecret: true, description: 'The password for the broker.' },
+  MQTT_CA_FILE: {
+    schema: path,
+    default: null,
+    description:
+      'The certificates (PEM) of those who may sign for a broker of mqtts:// or wss://, and of nobody else. Unset: whom Node trusts.',
+  },
+  MQTT_CERT_FILE: {
+    schema: path,
+    default: null,
+    description: 'The certificate (PEM) that is shown to the broker, and its chain. Read again for each connection.',
+  },
+  MQTT_KEY_FILE: {
+    schema: path,
+    default: null,
+    description: 'The key (PEM) of MQTT_CERT_FILE. Read again for each connection.',
+  },
+  MQTT_SERVER_NAME: {
+    schema: HostName,
+    default: null,
+    description: 'The name that the certificate of the broker must have, where it is not the host in MQTT_URL.',
+  },
   MQTT_CLIENT_ID: {
     schema: name,
     default: 'willow',
@@ -214,7 +236,7 @@ export function parseSettings(environment: Environment, readFile: (path: string)
     if (parsed.success) settings[key] = parsed.data;
     else problems.push(...parsed.error.issues.map(({ message }) => `${key}: ${message}`));
   }
-  if (problems.length === 0) problems.push(...contradictions(settings as Settings));
+  if (problems.length === 0) problems.push(...contradictions(settings as Settings, readFile));
   if (problems.length > 0) throw new SettingsError(problems);
   return Object.freeze(settings as Settings);
 }
@@ -242,50 +264,15 @@ function textOf(
   }
 }
 
-function contradictions(settings: Settings): string[] {
-  const { HTTP_HOST, API_KEY, LOGIN_TOPIC, LOGOUT_TOPIC, MQTT_SHARED_GROUP, MQTT_URL, ROLES } = settings;
-  const { DATABASE_URL, SECRET_KEY } = settings;
-  const problems: string[] = [];
-  if (!isLoopback(HTTP_HOST) && API_KEY === null) {
-    problems.push(
-      `API_KEY: is needed, because HTTP_HOST is ${HTTP_HOST}: without a key the API serves on loopback only (127.0.0.1, ::1, localhost)`,
-    );
-  }
-  if (`${LOGIN_TOPIC}/`.startsWith(`${LOGOUT_TOPIC}/`) || `${LOGOUT_TOPIC}/`.startsWith(`${LOGIN_TOPIC}/`)) {
-    problems.push('LOGIN_TOPIC and LOGOUT_TOPIC: neither may be the other, or below it');
-  }
-  if (MQTT_SHARED_GROUP !== null && MQTT_URL === null && ROLES.includes('ingest')) {
-    problems.push('MQTT_SHARED_GROUP: needs MQTT_URL, because the embedded broker has no shared subscriptions');
-  }
-  if (SECRET_KEY === null && DATABASE_URL !== null && ROLES.includes('webhooks')) {
-    problems.push(
-      `SECRET_KEY: is needed, because DATABASE_URL is set: the secrets of webhooks are encrypted with it; ${howToMakeAKey}, or leave webhooks out of ROLES`,
-    );
-  }
-  return problems;
-}
-
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
-}
-
-/** What a log may show: the values that differ from their defaults, secrets as `(set)`, URLs without user and password. */
+/** What a log may show: the values that differ from their defaults, secrets as `(set)`. */
 export function summaryOf(settings: Settings): Record<string, unknown> {
   const entries = Object.entries<Setting>(settingsTable).flatMap(([key, setting]) => {
     const value = settings[key as Name];
     const isDefault =
       value === null || (setting.default !== null && isEqual(value, setting.schema.parse(setting.default)));
-    return isDefault ? [] : [[key, setting.isSecret ? '(set)' : withoutCredentials(value)]];
+    return isDefault ? [] : [[key, setting.isSecret ? '(set)' : value]];
   });
   return Object.fromEntries(entries) as Record<string, unknown>;
-}
-
-function withoutCredentials(value: unknown): unknown {
-  if (typeof value !== 'string' || !/^[a-z]+:\/\//iu.test(value) || !URL.canParse(value)) return value;
-  const shown = new URL(value);
-  shown.username = '';
-  shown.password = '';
-  return shown.href;
 }
 
 function isEqual(a: unknown, b: unknown): boolean {

@@ -7,13 +7,15 @@
 
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { generate } from 'mqtt-packet';
+import { ConnectError, connectErrorOf, messageOfError } from './connect-error.ts';
 import type { Message } from './message.ts';
 import { Pending } from './pending.ts';
+import { type Transport, transportOptions } from './transport.ts';
 
 export type ProtocolVersion = 4 | 5;
 
 export type ConnectionOptions = {
-  readonly url: string;
+  readonly transport: Transport;
   readonly clientId: string;
   readonly username: string | null;
   readonly password: string | null;
@@ -55,17 +57,6 @@ export type Connection = AsyncDisposable & {
   readonly drop: (why: string) => void;
 };
 
-/** The broker refused, or the connection failed before it was of use. */
-export class ConnectError extends Error {
-  override readonly name = 'ConnectError';
-  /** Whether the broker may speak the other version of MQTT only: it said so, or it hung up on our CONNECT. */
-  readonly version: 'refused' | 'in-doubt' | null;
-  constructor(message: string, options: { readonly cause?: unknown; readonly version: ConnectError['version'] }) {
-    super(message, { cause: options.cause });
-    this.version = options.version;
-  }
-}
-
 const connectTimeoutMs = 10_000;
 const disconnectTimeoutMs = 1_000;
 /** A half-open link is noticed after 1.5 of these. */
@@ -75,18 +66,17 @@ const receiveMaximum = 1_000;
 /** The broker discards what is larger (MQTT 5); nothing that means anything is larger than 4 KiB. */
 const packetBytesMax = 1024 * 1024;
 
-/** CONNACK: unacceptable protocol version (3.1.1), unsupported protocol version (5). */
-const versionRefusals = new Set([1, 132]);
-
 export async function connect(options: ConnectionOptions, signal: AbortSignal): Promise<Connection> {
   signal.throwIfAborted();
-  const client = mqtt.connect(options.url, clientOptions(options));
+  const client = mqtt.connect({ ...transportOptions(options.transport), ...clientOptions(options) });
   const pending = new Pending(client, options.nowMs);
   const closing = new AbortController();
   let heardAtMs = options.nowMs();
   client.on('packetreceive', () => {
     heardAtMs = options.nowMs();
   });
+  // Of its own errors MQTT.js tells not all: a WebSocket that was refused would just be closed.
+  client.stream.on('error', (error) => closing.abort(error));
   client.once('close', () => closing.abort(new Error('the connection to the broker was closed')));
   // Without a listener an error event ends the process; the connection is over either way.
   client.on('error', (error) => closing.abort(error));
@@ -96,7 +86,7 @@ export async function connect(options: ConnectionOptions, signal: AbortSignal): 
     client.end(true);
   };
   try {
-    const hasSession = await connack(client, closing.signal, signal);
+    const hasSession = await connack(client, closing.signal, signal, options.transport.url);
     return {
       hasSession,
       connectedAtMs: options.nowMs(),
@@ -156,18 +146,12 @@ function clientOptions(options: ConnectionOptions): IClientOptions {
 }
 
 /** Whether the broker has kept our session. */
-async function connack(client: MqttClient, closed: AbortSignal, signal: AbortSignal): Promise<boolean> {
+async function connack(client: MqttClient, closed: AbortSignal, signal: AbortSignal, url: string): Promise<boolean> {
   const { promise, resolve, reject } = Promise.withResolvers<boolean>();
   client.once('connect', ({ sessionPresent }) => resolve(sessionPresent));
-  const onClosed = () => {
-    const cause: unknown = closed.reason;
-    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-    const isRefused = typeof code === 'number' && versionRefusals.has(code);
-    const version = isRefused ? 'refused' : code === undefined ? 'in-doubt' : null;
-    reject(new ConnectError(`no connection to the broker: ${messageOfError(cause)}`, { cause, version }));
-  };
+  const onClosed = () => reject(connectErrorOf(closed.reason, url));
   closed.addEventListener('abort', onClosed);
-  const onAbort = () => reject(new ConnectError('stopped while connecting', { version: null }));
+  const onAbort = () => reject(new ConnectError('stopped while connecting', { problem: null }));
   signal.addEventListener('abort', onAbort);
   try {
     return await promise;
@@ -208,7 +192,7 @@ async function answered(
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const refuse = (cause: unknown) =>
-    reject(new ConnectError(`${what}: ${messageOfError(cause)}`, { cause, version: null }));
+    reject(new ConnectError(`${what}: ${messageOfError(cause)}`, { cause, problem: null }));
   if (closed.aborted) refuse(closed.reason);
   closed.addEventListener('abort', () => refuse(closed.reason));
   ask(resolve, refuse);
@@ -229,6 +213,8 @@ async function disconnect(
   }
   closing.abort(new Error('disconnected'));
   client.end(true);
+  // A client that is ending already takes no second end, and a broker that is silent never ends the connection.
+  client.stream.destroy();
 }
 
 function pubacks(messages: readonly Message[]): Buffer {
@@ -238,8 +224,4 @@ function pubacks(messages: readonly Message[]): Buffer {
     if (packetId !== null) packets.push(generate({ cmd: 'puback', messageId: packetId }));
   }
   return Buffer.concat(packets);
-}
-
-function messageOfError(error: unknown): string {
-  return error instanceof Error ? error.message || error.name : String(error);
 }

@@ -4,7 +4,8 @@
 
 import type { Logger } from '../runtime/logger.ts';
 import { backOffMs, pause } from '../runtime/loop.ts';
-import { ConnectError, type Connection, type ConnectionOptions, connect, type ProtocolVersion } from './connection.ts';
+import { ConnectError } from './connect-error.ts';
+import { type Connection, type ConnectionOptions, connect, type ProtocolVersion } from './connection.ts';
 import { keepLease, type Lease, type LinkState, leaseMs } from './lease.ts';
 import type { Message } from './message.ts';
 

@@ -3,6 +3,7 @@
 
 import type { Logger } from '../runtime/logger.ts';
 import { backOffMs, loop } from '../runtime/loop.ts';
+import { ConnectError, type ConnectProblem } from './connect-error.ts';
 import type { Connection } from './connection.ts';
 import { type Lease, type LinkState, leaseMs } from './lease.ts';
 import { type Claim, type Held, Link, type LinkDeps, type Listening } from './link.ts';
@@ -26,6 +27,8 @@ const databaseBackOff = { firstMs: 50, lastMs: 1_000 };
 
 export class Listener {
   state: ListenerState = 'starting';
+  /** Why the last attempt to connect failed; null after one that did not. */
+  problem: ConnectProblem | null = null;
   readonly #deps: ListenerDeps;
   readonly #link: Link;
   /** When the subscriptions were granted; null while the link is not up. */
@@ -102,6 +105,9 @@ export class Listener {
           connection = listening.connection;
           return this.#subscribe(listening);
         });
+      } catch (error) {
+        if (error instanceof ConnectError) this.problem = error.problem;
+        throw error;
       } finally {
         this.#upSinceMs = null;
         this.state = 'connecting';
@@ -116,6 +122,7 @@ export class Listener {
     await connection.subscribe();
     this.#upSinceMs = this.#deps.nowMs();
     this.state = 'listening';
+    this.problem = null;
     const { protocolVersion, hasSession } = connection;
     this.#deps.logger.info({ event: 'link.up', protocolVersion, hasSession });
     await this.#link.tell(lease).catch(() => false);

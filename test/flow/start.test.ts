@@ -6,20 +6,7 @@ import { describe, expect, test } from 'vitest';
 import { createDatabase } from '../support/database.ts';
 import { createHome } from '../support/embedded.ts';
 import { findFreePort } from '../support/free-port.ts';
-import { startChild } from '../support/process.ts';
-import { secretKey } from '../support/willow.ts';
-
-type Refusal = { readonly code: number | null; readonly said: readonly string[] };
-
-/** Starts a Willow that cannot start; what it said besides its log. */
-async function refusalOf(environment: Readonly<Record<string, string>>): Promise<Refusal> {
-  const { PATH, HOME } = process.env;
-  const ports = { HTTP_PORT: '0', EMBEDDED_MQTT_PORT: '0' };
-  const env = { PATH, HOME, ...ports, SECRET_KEY: secretKey, LOG_LEVEL: 'silent', ...environment };
-  await using child = await startChild(process.execPath, ['src/main.ts'], { env });
-  const code = await child.exited;
-  return { code, said: child.lines };
-}
+import { refusalOf } from '../support/refusal.ts';
 
 /** Somebody else, who listens there already. */
 async function occupyPort(): Promise<{ readonly port: string } & AsyncDisposable> {
