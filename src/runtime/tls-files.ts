@@ -51,17 +51,18 @@ function certificatesIn(text: string): readonly X509Certificate[] {
 }
 
 function keyIn(text: string): KeyObject {
+  if (/^(?:-----BEGIN|Proc-Type:).*\bENCRYPTED\b/mu.test(text)) {
+    throw new FormatError('has a key that is encrypted: only one without a passphrase can be used');
+  }
   try {
     return createPrivateKey(text);
-  } catch (error) {
-    if (error instanceof TypeError && 'code' in error && error.code === 'ERR_MISSING_PASSPHRASE') {
-      throw new FormatError('has a key that is encrypted: only one without a passphrase can be used');
-    }
+  } catch {
     throw new FormatError('has no private key in it (PEM, -----BEGIN PRIVATE KEY-----)');
   }
 }
 
 function sentenceOf(path: string, error: unknown): string {
   if (error instanceof FormatError) return `${path} ${error.message}`;
-  return error instanceof Error ? error.message : `${path} cannot be read`;
+  const why = error instanceof Error ? error.message : 'cannot be read';
+  return why.includes(path) ? why : `${path}: ${why}`;
 }
