@@ -38,6 +38,7 @@ type Service = {
   readonly environment: Readonly<Record<string, string | number>>;
   readonly ports?: readonly string[];
   readonly volumes?: readonly string[];
+  readonly configs?: readonly { readonly source: string; readonly target: string }[];
   readonly healthcheck?: { readonly test: readonly string[] };
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
   readonly restart: string;
@@ -45,18 +46,23 @@ type Service = {
 const compose = parse(read('compose.yaml')) as {
   readonly services: Readonly<Record<'willow' | 'emqx' | 'postgres', Service>>;
   readonly volumes: Readonly<Record<string, unknown>>;
+  readonly configs: Readonly<Record<string, { readonly file?: string; readonly content?: string }>>;
 };
 const services = Object.entries(compose.services);
 
-/** The variables in an environment, as docker compose would fill them in. */
-function filledIn(environment: Service['environment']): Record<string, string> {
+/** The variables in a text, as docker compose would fill them in. */
+function fill(value: string | number): string {
   const given = {
     API_KEY: 'a key of some length',
     SECRET_KEY: Buffer.alloc(32, 7).toString('base64url'),
     POSTGRES_PASSWORD: 'secret',
+    MQTT_PASSWORD: 'secret too',
+    EMQX_DASHBOARD_PASSWORD: 'another secret',
   };
-  const fill = (value: string | number) =>
-    String(value).replaceAll(/\$\{(\w+):\?[^}]+\}/g, (_all, name: keyof typeof given) => given[name]);
+  return String(value).replaceAll(/\$\{(\w+):\?[^}]+\}/g, (_all, name: keyof typeof given) => given[name]);
+}
+
+function filledIn(environment: Service['environment']): Record<string, string> {
   return Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, fill(value)]));
 }
 
@@ -173,6 +179,29 @@ describe('the compose file', () => {
     const { environment } = compose.services.emqx;
     expect(environment['EMQX_MQTT__MAX_MQUEUE_LEN']).toBeGreaterThan(1_000);
     expect(environment['EMQX_MQTT__MAX_INFLIGHT']).toBeGreaterThan(32);
+  });
+
+  test('lets into EMQX whom it knows, Willow to begin with, with the rules of the recipe and nothing besides', () => {
+    const { environment, configs = [] } = compose.services.emqx;
+    const mounted = new Map(configs.map(({ source, target }) => [target, compose.configs[source]]));
+    const users = mounted.get(String(environment['EMQX_AUTHENTICATION__1__BOOTSTRAP_FILE']))?.content ?? '';
+    const { MQTT_USERNAME, MQTT_PASSWORD } = filledIn(compose.services.willow.environment);
+    expect(fill(users).trim().split('\n')).toEqual([
+      'user_id,password,is_superuser',
+      `${MQTT_USERNAME},${MQTT_PASSWORD},false`,
+    ]);
+    const rules = mounted.get(String(environment['EMQX_AUTHORIZATION__SOURCES__1__PATH']))?.file ?? '';
+    expect(rules).toBe('docs/recipes/emqx/acl.conf');
+    expect(read(rules)).toContain(`{username, "${MQTT_USERNAME}"}`);
+    expect(environment).toMatchObject({
+      EMQX_AUTHENTICATION__1__BACKEND: 'built_in_database',
+      EMQX_AUTHENTICATION__1__BOOTSTRAP_TYPE: 'plain',
+      EMQX_AUTHORIZATION__NO_MATCH: 'deny',
+      EMQX_AUTHORIZATION__SOURCES__1__TYPE: 'file',
+      EMQX_MQTT__CLIENTID_OVERRIDE: `"concat([username, '-', clientid])"`,
+    });
+    for (const name of ['MQTT_PASSWORD', 'EMQX_DASHBOARD_PASSWORD'])
+      expect(read('compose.yaml')).toMatch(new RegExp(`\\$\\{${name}:\\?`));
   });
 
   test('starts Willow when the others are well, and everything again after a crash', () => {
