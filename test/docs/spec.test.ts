@@ -1,9 +1,10 @@
 // SPEC.md and the tests hold each other: every invariant names tests that exist, every invariant that code or a test cites is in SPEC.md,
 // and the transition table printed there is the one that the tests run.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { type Cell, type Comparison, transitions } from '../support/transition-table.ts';
+import { type Citation, missingOf } from './cited-tests.ts';
 
 const root = new URL('../../', import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
@@ -15,18 +16,9 @@ function sectionOf(invariant: string): string {
   return new RegExp(`^### ${invariant}\\b.*?(?=^##)`, 'msu').exec(spec)?.[0] ?? '';
 }
 
-type Citation = { readonly file: string; readonly name: string };
-
 /** `- test/core/decide.test.ts: "name"` */
 function citationsIn(text: string): Citation[] {
   return [...text.matchAll(/^- `(test\/[^`]+)`: "(.+)"$/gmu)].map(([, file = '', name = '']) => ({ file, name }));
-}
-
-/** The names of the tests and groups of a file, as they stand in its source. */
-function namesIn(source: string): Set<string> {
-  const title =
-    /\b(?:test|describe)(?:\.\w+)*(?:\(\s*(?:\[[\s\S]*?\]|Object[^\n]*?)\s*,?\s*\))?\(\s*(['"`])((?:\\.|(?!\1)[^\\])*)\1/gu;
-  return new Set([...source.matchAll(title)].map(([, , name = '']) => name.replaceAll(/\\(.)/gu, '$1')));
 }
 
 describe('SPEC.md names its tests', () => {
@@ -40,10 +32,7 @@ describe('SPEC.md names its tests', () => {
   test('every test that it names exists, in the file that it names', () => {
     const cited = citationsIn(spec);
     expect(cited.length).toBeGreaterThan(invariants.length);
-    const missing = cited.filter(
-      ({ file, name }) => !existsSync(new URL(file, root)) || !namesIn(read(file)).has(name),
-    );
-    expect(missing).toEqual([]);
+    expect(missingOf(cited)).toEqual([]);
   });
 
   test('every line that begins like a citation is one', () => {
