@@ -98,9 +98,10 @@ const mends: Record<ConnectProblem, (way: Way) => string> = {
     'MQTT_CERT_FILE and MQTT_KEY_FILE name what is shown to a broker that wants a certificate which it trusts',
   'no-tls': () => 'the port in MQTT_URL must be one that speaks TLS',
   'connect-refused': () => 'MQTT_USERNAME and MQTT_PASSWORD, or what the broker allows MQTT_CLIENT_ID to do',
+  // A broker that is starting hangs up, too.
   closed: ({ isTls, isWebSocket }) => {
-    const tls = isTls ? 'one that speaks TLS' : 'one that speaks no TLS (for that: mqtts:// or wss://)';
-    return `the port in MQTT_URL must be ${tls}${isWebSocket ? ', and its path that of a WebSocket' : ''}`;
+    const port = isTls ? 'speaks TLS' : 'speaks no TLS: one that does wants mqtts:// or wss://';
+    return `if it stays so, see that the port in MQTT_URL ${port}${isWebSocket ? ', and that its path is that of a WebSocket' : ''}`;
   },
   unreachable: () => 'MQTT_URL says where it is',
 };

@@ -10,6 +10,7 @@ import { createServer as createTlsServer } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Authority, createAuthority, type Issued } from '../support/certificates.ts';
 import { createDatabase } from '../support/database.ts';
+import { findFreePort } from '../support/free-port.ts';
 import { startSecureMosquitto } from '../support/secure-mosquitto.ts';
 import { startListening } from '../support/stage.ts';
 import { until } from '../support/until.ts';
@@ -179,7 +180,7 @@ describe('a listener of another kind is named as the reason', () => {
   test('TLS at a plain one, plain at a TLS one, and a client without the certificate that is wanted', async () => {
     const server = await trusted.issue('a broker', { altNames: ['IP:127.0.0.1'] });
     await using mosquitto = await startSecureMosquitto({ authority: trusted, server, clientCaFile: trusted.caFile });
-    const { mqtt, mqtts, ws, wss } = mosquitto.urls;
+    const { mqtt, mqtts, wss } = mosquitto.urls;
     const tls = { MQTT_CA_FILE: trusted.caFile };
     const foreign = await stranger.issue('willow');
     const foreignKeys = { ...tls, MQTT_CERT_FILE: foreign.certFile, MQTT_KEY_FILE: foreign.keyFile };
@@ -193,7 +194,7 @@ describe('a listener of another kind is named as the reason', () => {
     ]);
     expect(tlsAtPlain).toMatchObject({
       problem: 'closed',
-      message: expect.stringMatching(/one that speaks TLS/u) as string,
+      message: expect.stringMatching(/MQTT_URL speaks TLS/u) as string,
     });
     expect(plainAtTls).toMatchObject({
       problem: 'closed',
@@ -210,7 +211,21 @@ describe('a listener of another kind is named as the reason', () => {
     expect(without).toMatchObject(refused);
     expect(withForeign).toMatchObject(refused);
     expect(withoutWss).toMatchObject(refused);
-    expect(ws).toMatch(/^ws:/u);
+  });
+
+  test('a broker that does not know the password, and a port that nobody listens on', async () => {
+    const server = await trusted.issue('a broker', { altNames: ['IP:127.0.0.1'] });
+    const users = { willow: 'another password' };
+    await using mosquitto = await startSecureMosquitto({ authority: trusted, server, users });
+    const [refused, absent] = await Promise.all([
+      toldAt(mosquitto.urls.wss, { MQTT_CA_FILE: trusted.caFile }),
+      toldAt(`mqtts://127.0.0.1:${await findFreePort()}`),
+    ]);
+    expect(refused).toMatchObject({
+      problem: 'connect-refused',
+      message: expect.stringMatching(/MQTT_PASSWORD/u) as string,
+    });
+    expect(absent).toMatchObject({ problem: 'unreachable', message: expect.stringMatching(/ECONNREFUSED/u) as string });
   });
 
   test('a web server that has no WebSocket', async () => {
@@ -253,7 +268,6 @@ test('files that are renewed are used for the next connection: those of who may 
   await copyFile(trusted.caFile, caFile);
   await willow.logged('link.up');
 
-  // From here on the broker takes only what the other authority has signed.
   await copyFile(stranger.caFile, clientCaFile);
   await mosquitto.stop('SIGTERM');
   await mosquitto.restart();
@@ -262,7 +276,6 @@ test('files that are renewed are used for the next connection: those of who may 
     return body.checks.link['problem'];
   };
   await until('the refusal of the old one', async () => (await problemNow()) === 'handshake-refused');
-  // While they are being replaced they may not fit each other.
   const { certFile: next, keyFile: nextKey } = await stranger.issue('willow');
   await copyFile(next, certFile);
   await until('files that do not fit', async () => (await problemNow()) === 'files');
