@@ -6,8 +6,9 @@ import { type AppSettings, type Base, countEvents, createListener, runIngest } f
 import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
 import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
 import { adoptNewestKey, createWebhooksPort } from './app-webhooks.ts';
-import { decide, type Rules } from './core/decide.ts';
+import { decide } from './core/decide.ts';
 import type { SessionId, UserId } from './core/ids.ts';
+import type { Rules } from './core/rules.ts';
 import type { Caller, HttpServer } from './http/instance.ts';
 import { createHttpServer, listen } from './http/server.ts';
 import type { Listener } from './ingest/listener.ts';

@@ -1,8 +1,9 @@
 // The language of the core's tests: signals in one word, a user's story told in steps, time as a number.
 // Every step of every story is held against the laws of `laws.ts`, and its input is frozen: `decide` may not change it.
 
-import { type Decision, decide, type Rules } from '../../src/core/decide.ts';
+import { type Decision, decide } from '../../src/core/decide.ts';
 import { type Epoch, SessionId, UserId } from '../../src/core/ids.ts';
+import type { Rules } from '../../src/core/rules.ts';
 import { type Event, type Session, type UserState, unknownUser } from '../../src/core/session.ts';
 import type { Signal } from '../../src/core/signal.ts';
 import { freezeUser, obeyLaws } from './laws.ts';
