@@ -5,10 +5,13 @@ import type pg from 'pg';
 import { type AppSettings, type Base, countEvents, createListener, runIngest } from './app-ingest.ts';
 import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
 import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
+import { openTickets } from './app-tickets.ts';
 import { adoptNewestKey, createWebhooksPort } from './app-webhooks.ts';
 import { decide } from './core/decide.ts';
 import type { SessionId, UserId } from './core/ids.ts';
 import type { Rules } from './core/rules.ts';
+import type { Wire } from './core/signal.ts';
+import type { TicketRules } from './core/ticket.ts';
 import type { Caller, HttpServer } from './http/instance.ts';
 import { createHttpServer, listen } from './http/server.ts';
 import type { Listener } from './ingest/listener.ts';
@@ -54,6 +57,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   }));
   const health = new Health(nowMs);
   health.add('database', async () => ({ ok: (await ask(api, { text: 'select 1' })).rowCount === 1 }));
+  const tickets = await openTickets(pool, settings, logger);
   const base: Base = {
     settings,
     pool,
@@ -63,6 +67,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
     health,
     metrics,
     decide: (user, signal, moment) => decide(user, signal, moment, rules),
+    wire: wireOf(settings, tickets.rules),
   };
 
   const lanes = openLanes(base, opened);
@@ -111,6 +116,18 @@ function rulesOf(settings: Settings): Rules {
     repeatWindowMs: settings.REPEAT_WINDOW_MS,
     takeoverWindowMs: settings.TAKEOVER_WINDOW_MS,
     leaseMs: settings.LEASE_MS,
+  };
+}
+
+function wireOf(settings: Settings, tickets: TicketRules): Wire {
+  return {
+    topics: { login: settings.LOGIN_TOPIC, logout: settings.LOGOUT_TOPIC },
+    pointers: {
+      userId: settings.PAYLOAD_USER_ID,
+      sessionId: settings.PAYLOAD_SESSION_ID,
+      epoch: settings.PAYLOAD_EPOCH,
+    },
+    tickets,
   };
 }
 

@@ -1,9 +1,10 @@
 // Every setting, with its unit, its default and a sentence, and the relations between them. Parsed once, at the start; bad settings end it
 // with all of their errors at once. A secret can also come from a file, named by the same variable with _FILE behind it.
 
-import { isIP } from 'node:net';
 import { z } from 'zod';
+import { contradictions } from './contradictions.ts';
 import { JsonPointer } from './core/json.ts';
+import { leaseMsMax } from './core/ticket.ts';
 import { logLevels } from './runtime/logger.ts';
 import { howToMakeAKey, keysOf, secretKeysMax } from './runtime/secret-key.ts';
 import { parseNetworks } from './webhooks/target-guard.ts';
@@ -17,7 +18,7 @@ function wholeNumber(max: number) {
 
 const port = wholeNumber(65_535);
 const milliseconds = wholeNumber(86_400_000);
-const leaseMilliseconds = wholeNumber(31 * 86_400_000);
+const leaseMilliseconds = wholeNumber(leaseMsMax);
 const rows = wholeNumber(1_000_000);
 const root = z
   .string()
@@ -153,6 +154,12 @@ export const settingsTable = {
     default: '0',
     description: 'How long a session stays live without a sign of life, in ms; 0 for ever.',
   },
+  REQUIRE_TICKETS: {
+    schema: yesOrNo,
+    default: 'false',
+    description:
+      'Whether every message needs a ticket that a prepared session gave its client: true or false. A ticket that is there must be valid either way.',
+  },
   QUARANTINE_ROWS_MAX: {
     schema: rows,
     default: '10000',
@@ -163,7 +170,7 @@ export const settingsTable = {
     default: null,
     isSecret: true,
     description:
-      'What secrets in the database are encrypted with: 32 bytes as base64url; several, with commas in between, the newest first. Unset: one is made and kept in DATA_DIR, where DATABASE_URL is unset too; elsewhere webhooks need it.',
+      'What secrets in the database are encrypted with, and tickets signed: 32 bytes as base64url; several, with commas in between, the newest first. Unset: one is made and kept in DATA_DIR, where DATABASE_URL is unset too; elsewhere webhooks and tickets need it.',
   },
   WEBHOOK_ALLOW_HTTP: {
     schema: yesOrNo,
@@ -240,33 +247,6 @@ function textOf(
     problems.push(`${key}_FILE: ${error instanceof Error ? error.message : 'the file cannot be read'}`);
     return null;
   }
-}
-
-function contradictions(settings: Settings): string[] {
-  const { HTTP_HOST, API_KEY, LOGIN_TOPIC, LOGOUT_TOPIC, MQTT_SHARED_GROUP, MQTT_URL, ROLES } = settings;
-  const { DATABASE_URL, SECRET_KEY } = settings;
-  const problems: string[] = [];
-  if (!isLoopback(HTTP_HOST) && API_KEY === null) {
-    problems.push(
-      `API_KEY: is needed, because HTTP_HOST is ${HTTP_HOST}: without a key the API serves on loopback only (127.0.0.1, ::1, localhost)`,
-    );
-  }
-  if (`${LOGIN_TOPIC}/`.startsWith(`${LOGOUT_TOPIC}/`) || `${LOGOUT_TOPIC}/`.startsWith(`${LOGIN_TOPIC}/`)) {
-    problems.push('LOGIN_TOPIC and LOGOUT_TOPIC: neither may be the other, or below it');
-  }
-  if (MQTT_SHARED_GROUP !== null && MQTT_URL === null && ROLES.includes('ingest')) {
-    problems.push('MQTT_SHARED_GROUP: needs MQTT_URL, because the embedded broker has no shared subscriptions');
-  }
-  if (SECRET_KEY === null && DATABASE_URL !== null && ROLES.includes('webhooks')) {
-    problems.push(
-      `SECRET_KEY: is needed, because DATABASE_URL is set: the secrets of webhooks are encrypted with it; ${howToMakeAKey}, or leave webhooks out of ROLES`,
-    );
-  }
-  return problems;
-}
-
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
 /** What a log may show: the values that differ from their defaults, secrets as `(set)`, URLs without user and password. */

@@ -3,7 +3,7 @@
 
 import { Draft } from './draft.ts';
 import { defaultSessionId, type Epoch, type SessionId } from './ids.ts';
-import { login } from './login.ts';
+import { login, prepare } from './login.ts';
 import { isWithin, type Rules } from './rules.ts';
 import type { EndedSession, Event, LiveSession, OnlineSession, Session, UserState } from './session.ts';
 import { isLive } from './session.ts';
@@ -39,6 +39,8 @@ function settle(draft: Draft, signal: Signal, rules: Rules): Outcome {
     case 'will':
     case 'logout':
       return leave(draft, signal, rules);
+    case 'prepare':
+      return prepare(draft, signal, rules);
     case 'kick':
       return kick(draft, signal.sessionId);
     case 'lapse':
@@ -50,10 +52,18 @@ function settle(draft: Draft, signal: Signal, rules: Rules): Outcome {
 
 function leave(draft: Draft, signal: Leave, rules: Rules): Outcome {
   if (signal.isRedelivery) return 'repeat';
+  if (!maySpeak(draft, signal)) return 'stale';
   const outcome =
     signal.epoch === null ? leaveWithoutEpoch(draft, signal, rules) : leaveAt(draft, signal, signal.epoch, rules);
   if (outcome === 'applied') draft.change({ lastSeenAtMs: draft.nowMs });
   return outcome;
+}
+
+/** A key that is retired speaks for the live sessions that were born with it, and for nothing else. */
+function maySpeak(draft: Draft, { ticket, sessionId }: Leave): boolean {
+  if (ticket === null || !ticket.isRetired) return true;
+  const session = sessionId === null ? undefined : draft.sessions.get(sessionId);
+  return session !== undefined && isLive(session) && session.keyId === ticket.keyId;
 }
 
 /** With an epoch the rules are exact. */
@@ -120,8 +130,8 @@ function lose(draft: Draft, session: LiveSession, signal: Leave, rules: Rules): 
     draft.end(seen, signal.kind, session.epoch);
     return;
   }
-  const { sessionId, epoch, forgottenEpoch, clientId, device, startedAtMs, lastSeenAtMs } = seen;
-  const login = { sessionId, epoch, forgottenEpoch, clientId, device, startedAtMs, lastSeenAtMs };
+  const { sessionId, epoch, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs } = seen;
+  const login = { sessionId, epoch, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs };
   draft.put({ ...login, status: 'lost', graceUntilMs: draft.nowMs + rules.graceMs });
 }
 
@@ -134,6 +144,7 @@ function endImplied(draft: Draft, sessionId: SessionId, signal: Leave, last: Ses
     forgottenEpoch: signal.epoch === null ? (last?.forgottenEpoch ?? null) : null,
     clientId: signal.clientId ?? last?.clientId ?? null,
     device: signal.device ?? last?.device ?? null,
+    keyId: signal.ticket?.keyId ?? null,
     startedAtMs: draft.nowMs,
     lastSeenAtMs: draft.nowMs,
     endedAtMs: draft.nowMs,

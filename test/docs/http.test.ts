@@ -56,6 +56,7 @@ const phone = {
   forgottenEpoch: null,
   clientId: '42-phone' as ClientId,
   device: null,
+  keyId: null,
   startedAtMs: ms('08:00:00'),
   lastSeenAtMs: ms('08:20:00'),
 };
