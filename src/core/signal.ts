@@ -100,8 +100,9 @@ export function parseMessage(topic: string, payload: Uint8Array, wire: Wire, now
   if (isRefused(clientId)) return clientId;
   const epoch = epochOf(fields.epoch, nowMs);
   if (isRefused(epoch)) return epoch;
-  const device = deviceOf(fields.device);
-  if (isRefused(device)) return device;
+  const noDevice = whyNoDevice(fields.device ?? null);
+  if (noDevice !== null) return refuse('bad-device', noDevice);
+  const device = (fields.device ?? null) as Device | null;
 
   const kind = place.kind === 'login' ? 'login' : leaveKindOf(fields);
   if (isRefused(kind)) return kind;
@@ -166,14 +167,14 @@ function leaveKindOf(fields: PayloadFields): 'will' | 'logout' | Refused {
   }
 }
 
-function deviceOf(value: unknown): Device | null | Refused {
-  if (value === undefined || value === null) return null;
-  if (!isJsonObject(value)) return refuse('bad-device', 'a device is a JSON object');
+/** As a sentence; null for a device, and for none. A device can say anything: what it says is never taken for a word of ours. */
+export function whyNoDevice(value: unknown): string | null {
+  if (value === null) return null;
+  if (!isJsonObject(value)) return 'a device is a JSON object';
   if (new TextEncoder().encode(JSON.stringify(value)).length > deviceBytesMax) {
-    return refuse('bad-device', `a device is at most ${deviceBytesMax} bytes of JSON`);
+    return `a device is at most ${deviceBytesMax} bytes of JSON`;
   }
-  if (!isStorableJson(value)) return refuse('bad-device', 'a text has a control character or a lone surrogate');
-  return value;
+  return isStorableJson(value) ? null : 'a text has a control character or a lone surrogate';
 }
 
 /** The payload's limit bounds the depth of this recursion. */

@@ -244,3 +244,9 @@ test.each(Object.entries(examples))('what is quarantined as %s', (reason, [topic
   };
   expect(parseMessage(topic, bytes, { ...wire, tickets }, nowMs)).toMatchObject({ kind: 'refused', reason });
 });
+
+test('a device is what it says, also where it says what a refusal says', () => {
+  for (const device of [{ kind: 'refused' }, { kind: 'refused', reason: 'made-up', detail: 'anything' }]) {
+    expect(parse('/login', { userId: 'a', device })).toMatchObject({ kind: 'login', device });
+  }
+});
