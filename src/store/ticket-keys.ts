@@ -9,14 +9,16 @@ type ListedKey = { readonly keyId: string; readonly derived: Buffer };
 
 type Kept = { readonly key_id: string; readonly sealed: Buffer };
 
-/** Those that are not kept yet, and those that an older key sealed. What only another process can open is left as it is. */
+/** Those that are not kept yet; and those, listed or not, that an older key sealed. What only another process can open is left as it is. */
 export async function keepTicketKeys(pool: pg.Pool, sealing: Sealing, listed: readonly ListedKey[]): Promise<void> {
   const { rows } = await ask<Kept>(pool, { text: 'select key_id, sealed from ticket_keys' });
-  const kept = new Map(rows.map(({ key_id, sealed }) => [key_id, sealed]));
-  for (const { keyId, derived } of listed) {
-    const sealed = kept.get(keyId);
-    const isWell = sealed !== undefined && (sealing.isNewest(sealed) || openOrNull(sealing, sealed, keyId) === null);
-    if (isWell) continue;
+  const kept = new Set(rows.map(({ key_id }) => key_id));
+  const older = rows.filter(({ sealed }) => !sealing.isNewest(sealed));
+  const opened = older.flatMap(({ key_id: keyId, sealed }) => {
+    const derived = openOrNull(sealing, sealed, keyId);
+    return derived === null ? [] : [{ keyId, derived }];
+  });
+  for (const { keyId, derived } of [...listed.filter((key) => !kept.has(key.keyId)), ...opened]) {
     await ask(pool, {
       text: `insert into ticket_keys (key_id, sealed) values ($1, $2)
         on conflict (key_id) do update set sealed = excluded.sealed`,
