@@ -135,7 +135,11 @@ function settlerOf(
       own.ahead = { users, committed };
       decided.resolve();
     });
-    own.done = done.finally(() => decided.resolve());
+    // What is committed is read: who is erased from then on must not be remembered here.
+    const committed = done.then(() => {
+      own.ahead = null;
+    });
+    own.done = committed.finally(() => decided.resolve());
     before = own;
     return { decided: decided.promise, done: own.done };
   };

@@ -33,8 +33,8 @@ export type Decide = (user: UserState, signal: Signal, moment: Moment) => Decisi
 
 /** A batch that is decided and not committed yet. */
 export type Ahead = {
-  /** The users that it changes, as it is about to write them. */
-  readonly users: ReadonlyMap<UserId, LoadedUser>;
+  /** The users that it changes, as it is about to write them over the revision that it has read. */
+  readonly users: ReadonlyMap<UserId, LoadedUser & { readonly over: number }>;
   /** Resolves when it is over: true when exactly that was committed. */
   readonly committed: Promise<boolean>;
 };
@@ -121,20 +121,21 @@ async function attemptCommit(
 }
 
 /**
- * Users as the batch ahead is about to leave them; their revision tells when it does not. It knows the sessions that its own signals name:
- * those that only ours name have ended, and are not changed by it.
+ * Users as the batch ahead is about to leave them: those that were found as it has found them. Any other revision is that of its own write, or
+ * of somebody's behind it, or the user was erased. It knows the sessions that its own signals name: those that only ours name have ended, and
+ * are not changed by it.
  */
 function overlay(loaded: Map<UserId, LoadedUser>, users: Ahead['users']): void {
   for (const [userId, { revision, user: before }] of loaded) {
     const ahead = users.get(userId);
-    if (ahead === undefined || ahead.revision <= revision) continue;
+    if (ahead === undefined || ahead.over !== revision) continue;
     const sessions = new Map([...before.sessions, ...ahead.user.sessions]);
     loaded.set(userId, { revision: ahead.revision, user: { ...ahead.user, sessions } });
   }
 }
 
 function writtenUsers({ users }: Changes): Ahead['users'] {
-  return new Map(users.map(({ next, user }) => [user.userId, { revision: next, user }]));
+  return new Map(users.map(({ revision, next, user }) => [user.userId, { over: revision, revision: next, user }]));
 }
 
 /** Only what differs from what was read is written. */
