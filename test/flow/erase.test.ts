@@ -63,16 +63,22 @@ test('a user who was never heard of is erased as well, and so is one who is eras
   for (const userId of ['never', 'never', 'a/b', '__proto__', '🦉'.repeat(256)]) await erase(userId);
 });
 
-test('a later message makes a new user, whose sequence begins at 1, and whose old epochs are forgotten', async () => {
-  const { voice } = play.stage;
-  await voice.say('/login', { userId: 'again', sessionId: 'phone', epoch: 9 });
-  await voice.say('/logout', { userId: 'again', sessionId: 'phone', epoch: 9 });
-  await announcedWhen(play.willow, 'again', 4);
-  await erase('again');
-  await voice.say('/login', { userId: 'again', sessionId: 'phone', epoch: 1 });
-  expect(await announcedWhen(play.willow, 'again', 2)).toEqual(['session.started phone 1', 'user.online phone 1']);
-  expect((await play.willow.presence('again')).sequence).toBe(2);
-});
+test.each([1, 2])(
+  'a later message makes a new user, whose sequence begins at 1, and whose old epochs are forgotten: after %i messages',
+  async (messages) => {
+    const { voice } = play.stage;
+    const userId = `again-${messages}`;
+    // The last that is heard of anybody before he is erased.
+    await voice.say('/login', { userId, sessionId: 'phone', epoch: 9 });
+    await announcedWhen(play.willow, userId, 2);
+    if (messages === 2) await voice.say('/logout', { userId, sessionId: 'phone', epoch: 9 });
+    await announcedWhen(play.willow, userId, 2 * messages);
+    await erase(userId);
+    await voice.say('/login', { userId, sessionId: 'phone', epoch: 1 });
+    expect(await announcedWhen(play.willow, userId, 2)).toEqual(['session.started phone 1', 'user.online phone 1']);
+    expect((await play.willow.presence(userId)).sequence).toBe(2);
+  },
+);
 
 test('his Idempotency-Key is free again', async () => {
   const first = await ask(play.willow, 'key', { key: 'k' });
