@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { batchIdOf } from '../../src/webhooks/message.ts';
 import { readPages } from '../support/http.ts';
 import { ask } from '../support/prepared.ts';
-import { announced, announcedWhen } from '../support/stage.ts';
+import { announced, announcedWhen, countedWhen } from '../support/stage.ts';
 import { attemptsWhen, call, handOver, headOf, parkedWhen, playWebhooks } from '../support/webhooks.ts';
 
 const play = playWebhooks();
@@ -189,4 +189,39 @@ test('an endpoint that begins, or is replayed, where only holes are left gets wh
   await play.hook({ after, lanes: 4 });
   expect((await play.receiver.takenWhen(2)).map(({ userId }) => userId)).toEqual(['hole-3', 'hole-3']);
   expect(await announced(play.willow, 'hole-3')).toHaveLength(2);
+});
+
+test('under load from a real broker: while everybody comes and goes some are erased; all that is heard is settled, and everybody is whole', async () => {
+  const { voice, database } = play.stage;
+  const users = Array.from({ length: 12 }, (_, index) => `load-${index}`);
+  const before = await play.willow.metric('willow_messages_total');
+  const saidBefore = voice.said();
+  let isTalking = true;
+  let erased = 0;
+  const eraser = (async () => {
+    for (; isTalking; erased += 1) await erase(users[erased % users.length] ?? '');
+  })();
+  for (let epoch = 1; epoch <= 60; epoch += 1) {
+    const births = users.map((userId) => voice.say('/login', { userId, sessionId: `device-${epoch % 3}`, epoch }));
+    const wills = users.map((userId) => voice.say('/logout', { userId, sessionId: `device-${epoch % 3}`, epoch }));
+    await Promise.all([...births, ...wills]);
+  }
+  const count = before + voice.said() - saidBefore;
+  expect(await countedWhen(play.willow, 'willow_messages_total', {}, count)).toBe(count);
+  isTalking = false;
+  await eraser;
+  expect(erased).toBeGreaterThan(users.length);
+  // One more of each is heard as ever.
+  for (const userId of users) await voice.say('/login', { userId, sessionId: 'last', epoch: 1 });
+  for (const userId of users) {
+    await play.willow.presenceWhen(userId, ({ sessions }) => sessions.some(({ sessionId }) => sessionId === 'last'));
+    const told = await announced(play.willow, userId);
+    expect((await play.willow.presence(userId)).sequence).toBe(told.length);
+    const { rows } = await database.pool.query<{ sessions: number }>(
+      'select count(*)::int as sessions from sessions where user_id = $1',
+      [userId],
+    );
+    expect(rows[0]?.sessions).toBe(new Set(told.map((line) => line.split(' ')[1])).size);
+  }
+  expect(play.willow.log().filter(({ event }) => event === 'loop.failed' || event === 'link.down')).toEqual([]);
 });
