@@ -46,6 +46,7 @@ export type Base = {
   readonly health: Health;
   readonly metrics: Metrics;
   readonly decide: Decide;
+  readonly wire: Wire;
 };
 
 /** A loop that has not succeeded for so long is not working. */
@@ -91,23 +92,13 @@ type LapseUntil = (receivedAtMs: number) => number | null;
 
 function linkOf(base: Base, clientId: string, lapseUntilMs: LapseUntil): LinkDeps {
   const { settings, pool, scope, logger, nowMs } = base;
-  const wire: Wire = {
-    topics: { login: settings.LOGIN_TOPIC, logout: settings.LOGOUT_TOPIC },
-    pointers: {
-      userId: settings.PAYLOAD_USER_ID,
-      sessionId: settings.PAYLOAD_SESSION_ID,
-      epoch: settings.PAYLOAD_EPOCH,
-    },
-  };
   const prefix = scope.sharedGroup === null ? '' : `$share/${scope.sharedGroup}/`;
   return {
     renewLease: (lease, link) => renewLease(pool, lease, link),
     releaseLease: (lease, isInDoubt) => releaseLease(pool, lease, isInDoubt),
     recordNewBrokerSession: (lease, atMs) => recordNewBrokerSession(pool, lease, atMs),
     settler: (listening) =>
-      settlerOf((batch, before, onDecided) =>
-        settle(base, wire, batch, listening, lapseUntilMs, { before, onDecided }),
-      ),
+      settlerOf((batch, before, onDecided) => settle(base, batch, listening, lapseUntilMs, { before, onDecided })),
     isFinal: (error) => error instanceof FencedError || isRefused(error),
     connection: {
       transport: transportOf(settings),
@@ -145,7 +136,11 @@ function settlerOf(
       own.ahead = { users, committed };
       decided.resolve();
     });
-    own.done = done.finally(() => decided.resolve());
+    // What is committed is read: who is erased from then on must not be remembered here.
+    const committed = done.then(() => {
+      own.ahead = null;
+    });
+    own.done = committed.finally(() => decided.resolve());
     before = own;
     return { decided: decided.promise, done: own.done };
   };
@@ -153,7 +148,6 @@ function settlerOf(
 
 async function settle(
   base: Base,
-  wire: Wire,
   batch: readonly Message[],
   { lease, connection, persist }: Listening,
   lapseUntilMs: LapseUntil,
@@ -166,7 +160,7 @@ async function settle(
     return { ...entry, lapseUntilMs: ownMs === null || othersMs === null ? ownMs : Math.min(ownMs, othersMs) };
   };
   const settled = await ingest(batch, {
-    wire,
+    wire: base.wire,
     commit: async (entries, isAgain) => {
       if (isAgain) await before.done;
       const fence = { ...lease, heardAtMs: connection.heardAtMs() };

@@ -51,7 +51,11 @@ export async function runLanes(base: Base, parts: LanesParts, signal: AbortSigna
     if (ids.length > 0) await trimAttempts(pool, ids, attemptsKeptMax);
     return trimEveryMs;
   };
-  const hints = { willow_log: () => log.hint(), willow_endpoints: () => lanes.hint() };
+  const hints = {
+    willow_log: () => log.hint(),
+    willow_erased: () => log.forget(),
+    willow_endpoints: () => lanes.hint(),
+  };
   await Promise.all([
     log.run(signal, { logger, onSuccess: health.watchLoop('log', loopSilenceMsMax) }),
     lanes.run(signal, health.watchLoop('lanes', loopSilenceMsMax)).finally(() => ended.abort()),

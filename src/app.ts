@@ -2,13 +2,17 @@
 // plugs them together and decides nothing itself. Whoever disposes of it gets back control when the batch in hand is settled and everything is closed.
 
 import type pg from 'pg';
-import { type AppSettings, type Base, countEvents, createListener, runIngest } from './app-ingest.ts';
+import { type AppSettings, type Base, createListener, runIngest } from './app-ingest.ts';
 import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
 import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
+import { createPreparePort, kick, runSessionChores } from './app-sessions.ts';
+import { openTickets, type Tickets } from './app-tickets.ts';
 import { adoptNewestKey, createWebhooksPort } from './app-webhooks.ts';
-import { decide, type Rules } from './core/decide.ts';
-import type { SessionId, UserId } from './core/ids.ts';
-import type { Caller, HttpServer } from './http/instance.ts';
+import { decide } from './core/decide.ts';
+import type { Rules } from './core/rules.ts';
+import type { Wire } from './core/signal.ts';
+import type { TicketRules } from './core/ticket.ts';
+import type { HttpServer } from './http/instance.ts';
 import { createHttpServer, listen } from './http/server.ts';
 import type { Listener } from './ingest/listener.ts';
 import { Metrics } from './metrics.ts';
@@ -18,8 +22,8 @@ import type { Logger } from './runtime/logger.ts';
 import { createSealing } from './runtime/sealing.ts';
 import { StartError } from './runtime/start-error.ts';
 import type { Settings } from './settings.ts';
-import { commit, type Decide } from './store/commit.ts';
 import { ask, ConflictError, DatabaseAwayError, openPool } from './store/database.ts';
+import { eraseUser } from './store/erase.ts';
 import { KeyRing } from './store/key-ring.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
 import { createPresenceReader, listEventsOfUser, listSessions } from './store/reads.ts';
@@ -53,6 +57,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   }));
   const health = new Health(nowMs);
   health.add('database', async () => ({ ok: (await ask(api, { text: 'select 1' })).rowCount === 1 }));
+  const tickets = await openTickets(pool, settings, logger);
   const base: Base = {
     settings,
     pool,
@@ -62,15 +67,17 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
     health,
     metrics,
     decide: (user, signal, moment) => decide(user, signal, moment, rules),
+    wire: wireOf(settings, tickets.rules),
   };
 
   const lanes = openLanes(base, opened);
   if (lanes !== null) await adoptNewestKey(lanes.pool, lanes.sealing, logger);
   const ring = new KeyRing(api, { nowMs, monotonicMs: () => performance.now() });
-  const http = createHttp(base, api, lanes, ring);
+  const http = createHttp(base, { api, lanes, ring, tickets });
   opened.defer(() => closeHttp(http));
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });
   run(opened, (signal) => runKeyChores(base, { pool: api, ring }, signal));
+  run(opened, (signal) => runSessionChores(base, api, signal));
   if (settings.ROLES.includes('ingest')) {
     const listening = createListener(base);
     listener = listening;
@@ -113,6 +120,18 @@ function rulesOf(settings: Settings): Rules {
   };
 }
 
+function wireOf(settings: Settings, tickets: TicketRules): Wire {
+  return {
+    topics: { login: settings.LOGIN_TOPIC, logout: settings.LOGOUT_TOPIC },
+    pointers: {
+      userId: settings.PAYLOAD_USER_ID,
+      sessionId: settings.PAYLOAD_SESSION_ID,
+      epoch: settings.PAYLOAD_EPOCH,
+    },
+    tickets,
+  };
+}
+
 async function closeHttp(http: HttpServer): Promise<void> {
   const timer = setTimeout(() => http.server.closeAllConnections(), httpCloseMsMax);
   await http.close();
@@ -135,7 +154,14 @@ function targetRulesOf({ WEBHOOK_ALLOW_HTTP, WEBHOOK_ALLOW_NETWORKS }: Settings)
   return { allowHttp: WEBHOOK_ALLOW_HTTP, allowNetworks: parsed.networks };
 }
 
-function createHttp(base: Base, pool: pg.Pool, lanes: LanesParts | null, ring: KeyRing): HttpServer {
+type HttpParts = {
+  readonly api: pg.Pool;
+  readonly lanes: LanesParts | null;
+  readonly ring: KeyRing;
+  readonly tickets: Tickets;
+};
+
+function createHttp(base: Base, { api: pool, lanes, ring, tickets }: HttpParts): HttpServer {
   const { settings, scope, logger, health, metrics } = base;
   const targetRules = targetRulesOf(settings);
   return createHttpServer({
@@ -155,32 +181,9 @@ function createHttp(base: Base, pool: pg.Pool, lanes: LanesParts | null, ring: K
       sendTest: lanes === null ? null : (id) => sendTest(base, lanes, id),
     }),
     kick: (userId, sessionId, caller) => kick(base, pool, userId, sessionId, caller),
+    prepared: createPreparePort(base, pool, tickets),
+    users: { erase: (userId, caller) => eraseUser(pool, userId, actorOf(caller)) },
     ready: () => health.ready(),
     metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
   });
-}
-
-async function kick(
-  base: Base,
-  pool: pg.Pool,
-  userId: UserId,
-  sessionId: SessionId | null,
-  caller: Caller,
-): Promise<'done' | 'unknown-session'> {
-  const nowMs = base.nowMs();
-  let isKnown = false;
-  const decideKick: Decide = (user, signal, moment) => {
-    isKnown = sessionId === null || user.sessions.has(sessionId);
-    return base.decide(user, signal, moment);
-  };
-  // Whether a birth that saves a session is waiting unread is not known here: deadlines are left to those who listen (I6).
-  const entry = { signal: { kind: 'kick', userId, sessionId }, nowMs, lapseUntilMs: null } as const;
-  const audit = {
-    actor: actorOf(caller),
-    action: sessionId === null ? 'user.kicked' : 'session.kicked',
-    target: `user:${userId}`,
-    detail: sessionId === null ? {} : { sessionId },
-  } as const;
-  countEvents(base, await commit(pool, [{ ...entry, receipt: null, mayBeCommitted: false, audit }], decideKick, null));
-  return isKnown ? 'done' : 'unknown-session';
 }

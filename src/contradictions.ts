@@ -8,7 +8,7 @@ import type { Settings } from './settings.ts';
 /** A sentence for each, with the remedy. */
 export function contradictions(settings: Settings, readFile: (path: string) => string): string[] {
   const { HTTP_HOST, API_KEY, LOGIN_TOPIC, LOGOUT_TOPIC, MQTT_SHARED_GROUP, MQTT_URL, ROLES } = settings;
-  const { DATABASE_URL, SECRET_KEY } = settings;
+  const { DATABASE_URL, SECRET_KEY, REQUIRE_TICKETS } = settings;
   const problems: string[] = [];
   if (!isLoopback(HTTP_HOST) && API_KEY === null) {
     problems.push(
@@ -26,6 +26,11 @@ export function contradictions(settings: Settings, readFile: (path: string) => s
   if (SECRET_KEY === null && DATABASE_URL !== null && ROLES.includes('webhooks')) {
     problems.push(
       `SECRET_KEY: is needed, because DATABASE_URL is set: the secrets of webhooks are encrypted with it; ${howToMakeAKey}, or leave webhooks out of ROLES`,
+    );
+  }
+  if (SECRET_KEY === null && DATABASE_URL !== null && REQUIRE_TICKETS) {
+    problems.push(
+      `REQUIRE_TICKETS: needs SECRET_KEY, because DATABASE_URL is set: tickets are signed with it; ${howToMakeAKey}`,
     );
   }
   return problems;

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { BrokerUrl, HostName } from './broker-settings.ts';
 import { contradictions } from './contradictions.ts';
 import { JsonPointer } from './core/json.ts';
+import { leaseMsMax } from './core/ticket.ts';
 import { logLevels } from './runtime/logger.ts';
 import { howToMakeAKey, keysOf, secretKeysMax } from './runtime/secret-key.ts';
 import { parseNetworks } from './webhooks/target-guard.ts';
@@ -18,7 +19,7 @@ function wholeNumber(max: number) {
 
 const port = wholeNumber(65_535);
 const milliseconds = wholeNumber(86_400_000);
-const leaseMilliseconds = wholeNumber(31 * 86_400_000);
+const leaseMilliseconds = wholeNumber(leaseMsMax);
 const rows = wholeNumber(1_000_000);
 const root = z
   .string()
@@ -175,6 +176,12 @@ export const settingsTable = {
     default: '0',
     description: 'How long a session stays live without a sign of life, in ms; 0 for ever.',
   },
+  REQUIRE_TICKETS: {
+    schema: yesOrNo,
+    default: 'false',
+    description:
+      'Whether every message needs a ticket that a prepared session gave its client: true or false. A ticket that is there must be valid either way.',
+  },
   QUARANTINE_ROWS_MAX: {
     schema: rows,
     default: '10000',
@@ -185,7 +192,7 @@ export const settingsTable = {
     default: null,
     isSecret: true,
     description:
-      'What secrets in the database are encrypted with: 32 bytes as base64url; several, with commas in between, the newest first. Unset: one is made and kept in DATA_DIR, where DATABASE_URL is unset too; elsewhere webhooks need it.',
+      'What secrets in the database are encrypted with, and tickets signed: 32 bytes as base64url; several, with commas in between, the newest first. Unset: one is made and kept in DATA_DIR, where DATABASE_URL is unset too; elsewhere webhooks and tickets need it.',
   },
   WEBHOOK_ALLOW_HTTP: {
     schema: yesOrNo,

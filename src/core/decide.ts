@@ -3,28 +3,17 @@
 
 import { Draft } from './draft.ts';
 import { defaultSessionId, type Epoch, type SessionId } from './ids.ts';
-import type { EndedSession, EndReason, Event, LiveSession, OnlineSession, Session, UserState } from './session.ts';
+import { login, prepare } from './login.ts';
+import { isWithin, type Rules } from './rules.ts';
+import type { EndedSession, Event, LiveSession, OnlineSession, Session, UserState } from './session.ts';
 import { isLive } from './session.ts';
-import type { Leave, Login, Signal } from './signal.ts';
-
-export type Rules = {
-  readonly graceMs: number;
-  readonly repeatWindowMs: number;
-  readonly takeoverWindowMs: number;
-  /** 0: sessions live until they end. */
-  readonly leaseMs: number;
-};
+import type { Leave, Signal } from './signal.ts';
 
 export type Moment = {
   readonly nowMs: number;
   /** Deadlines before it may lapse; null while a birth that would save a session may be waiting unread at the broker (I6). */
   readonly lapseUntilMs: number | null;
 };
-
-/** A person has a handful of devices; who has more than this is a program that makes up session ids. */
-export const liveSessionsMax = 1_000;
-/** A client that takes itself over again and again is counted up to here. */
-const owedWillsMax = 100;
 
 export type Outcome = 'applied' | 'repeat' | 'stale';
 
@@ -50,6 +39,8 @@ function settle(draft: Draft, signal: Signal, rules: Rules): Outcome {
     case 'will':
     case 'logout':
       return leave(draft, signal, rules);
+    case 'prepare':
+      return prepare(draft, signal, rules);
     case 'kick':
       return kick(draft, signal.sessionId);
     case 'lapse':
@@ -57,86 +48,22 @@ function settle(draft: Draft, signal: Signal, rules: Rules): Outcome {
   }
 }
 
-// ── login ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-function login(draft: Draft, signal: Login, rules: Rules): Outcome {
-  if (signal.isRedelivery) return 'repeat';
-  const session = draft.sessions.get(signal.sessionId);
-  // Without an epoch a login is the next connection of its session (I3).
-  const epoch = signal.epoch ?? nextEpoch(session);
-  const last = session?.epoch ?? null;
-  if (last !== null && epoch < last) return 'stale';
-  // The birth of the connection that a kick ended, heard again (I1, I3).
-  if (epoch === session?.forgottenEpoch) return 'repeat';
-  const isRepeat = epoch === last;
-  if (isRepeat && session?.status !== 'online') return 'repeat';
-  draft.change({ isKicked: false, lastSeenAtMs: draft.nowMs });
-  const leaseUntilMs = rules.leaseMs > 0 ? draft.nowMs + rules.leaseMs : null;
-  if (isRepeat && session?.status === 'online') {
-    draft.put({ ...session, lastSeenAtMs: draft.nowMs, leaseUntilMs });
-    return 'repeat';
-  }
-  const online: OnlineSession = {
-    sessionId: signal.sessionId,
-    status: 'online',
-    epoch,
-    forgottenEpoch: isPast(session?.forgottenEpoch ?? null, epoch) ? null : (session?.forgottenEpoch ?? null),
-    clientId: signal.clientId ?? session?.clientId ?? null,
-    device: signal.device ?? session?.device ?? null,
-    startedAtMs: draft.nowMs,
-    lastSeenAtMs: draft.nowMs,
-    leaseUntilMs,
-    ...owedAfter(session, draft.nowMs, rules),
-  };
-  // A live session lives on under its newer connection (I2, I6).
-  if (session !== undefined && isLive(session)) draft.put({ ...online, startedAtMs: session.startedAtMs });
-  else start(draft, online);
-  return 'applied';
-}
-
-/** A user has so many live sessions at most: one more replaces the one that was not heard of for longest. */
-function start(draft: Draft, session: OnlineSession): void {
-  const live = draft.live();
-  draft.start(session);
-  if (live.length < liveSessionsMax) return;
-  const oldest = live.reduce((a, b) => (b.lastSeenAtMs < a.lastSeenAtMs ? b : a));
-  draft.end(oldest, 'replaced', oldest.epoch);
-}
-
-const silentReasons: ReadonlySet<EndReason> = new Set(['kicked', 'expired', 'replaced']);
-
-/**
- * I11: a login takes over the connection before it, whose will may still be owed: that of an online session, or of one that was ended
- * without a word from its client. The will of a lost session has been heard.
- */
-function owedAfter(
-  session: Session | undefined,
-  nowMs: number,
-  rules: Rules,
-): Pick<OnlineSession, 'takeoverAtMs' | 'owedWills'> {
-  const isOnline = session?.status === 'online';
-  const isSilentEnd = session?.status === 'ended' && silentReasons.has(session.reason);
-  if (!isOnline && !isSilentEnd) return { takeoverAtMs: null, owedWills: 0 };
-  const stillOwed = isOnline && isWithin(session.takeoverAtMs, rules.takeoverWindowMs, nowMs) ? session.owedWills : 0;
-  return { takeoverAtMs: nowMs, owedWills: Math.min(stillOwed + 1, owedWillsMax) };
-}
-
-function nextEpoch(session: Session | undefined): Epoch {
-  return (Math.max(session?.epoch ?? 0, session?.forgottenEpoch ?? 0) + 1) as Epoch;
-}
-
-function isPast(mark: Epoch | null, epoch: Epoch): boolean {
-  return mark !== null && epoch >= mark;
-}
-
 // ── will and logout ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 function leave(draft: Draft, signal: Leave, rules: Rules): Outcome {
   if (signal.isRedelivery) return 'repeat';
+  if (!maySpeak(draft, signal)) return 'stale';
   const outcome =
     signal.epoch === null ? leaveWithoutEpoch(draft, signal, rules) : leaveAt(draft, signal, signal.epoch, rules);
   if (outcome === 'applied') draft.change({ lastSeenAtMs: draft.nowMs });
   return outcome;
+}
+
+/** A key that is retired speaks for the live sessions that were born with it, and for nothing else. */
+function maySpeak(draft: Draft, { ticket, sessionId }: Leave): boolean {
+  if (ticket === null || !ticket.isRetired) return true;
+  const session = sessionId === null ? undefined : draft.sessions.get(sessionId);
+  return session !== undefined && isLive(session) && session.keyId === ticket.keyId;
 }
 
 /** With an epoch the rules are exact. */
@@ -203,8 +130,8 @@ function lose(draft: Draft, session: LiveSession, signal: Leave, rules: Rules): 
     draft.end(seen, signal.kind, session.epoch);
     return;
   }
-  const { sessionId, epoch, forgottenEpoch, clientId, device, startedAtMs, lastSeenAtMs } = seen;
-  const login = { sessionId, epoch, forgottenEpoch, clientId, device, startedAtMs, lastSeenAtMs };
+  const { sessionId, epoch, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs } = seen;
+  const login = { sessionId, epoch, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs };
   draft.put({ ...login, status: 'lost', graceUntilMs: draft.nowMs + rules.graceMs });
 }
 
@@ -217,6 +144,7 @@ function endImplied(draft: Draft, sessionId: SessionId, signal: Leave, last: Ses
     forgottenEpoch: signal.epoch === null ? (last?.forgottenEpoch ?? null) : null,
     clientId: signal.clientId ?? last?.clientId ?? null,
     device: signal.device ?? last?.device ?? null,
+    keyId: signal.ticket?.keyId ?? null,
     startedAtMs: draft.nowMs,
     lastSeenAtMs: draft.nowMs,
     endedAtMs: draft.nowMs,
@@ -258,11 +186,6 @@ export function deadlineMs(session: LiveSession): number | null {
 
 function isOver(deadline: number | null, untilMs: number): boolean {
   return deadline !== null && deadline < untilMs;
-}
-
-function isWithin(sinceMs: number | null, windowMs: number, nowMs: number): boolean {
-  // Either way: a clock that was set back must not hold a window open.
-  return sinceMs !== null && Math.abs(nowMs - sinceMs) < windowMs;
 }
 
 function isAtMost(epoch: Epoch, bound: Epoch | null | undefined): boolean {

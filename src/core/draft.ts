@@ -61,8 +61,8 @@ export class Draft {
 
   /** Ends a live session, or an implied one; `epoch` is that of the connection that ended, null when it had none. */
   end(session: Session, reason: EndReason, epoch: Epoch | null): EndedSession {
-    const { sessionId, forgottenEpoch, clientId, device, startedAtMs, lastSeenAtMs } = session;
-    const login = { sessionId, forgottenEpoch, clientId, device, startedAtMs, lastSeenAtMs };
+    const { sessionId, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs } = session;
+    const login = { sessionId, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs };
     const ended = {
       ...login,
       status: 'ended',

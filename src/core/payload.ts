@@ -19,6 +19,7 @@ export type PayloadFields = {
   readonly epoch?: unknown;
   readonly reason?: unknown;
   readonly device?: unknown;
+  readonly ticket?: unknown;
 };
 
 export type ParsedPayload =
@@ -75,6 +76,7 @@ function fieldsOf(document: JsonObject, text: string, pointers: PayloadPointers)
     epoch: lookUp(document, pointers.epoch),
     reason: lookUp(document, ['reason']),
     device: lookUp(document, ['device']),
+    ticket: lookUp(document, ['ticket']),
   };
 }
 

@@ -1,9 +1,9 @@
 // One device login of one user, and everything that can become of it.
 //
-//             login                        will (grace > 0)
+//         login, prepare                   will (grace > 0)
 //   absent ───────────────► online ──────────────────────────► lost
 //      │                    ▲  │ ▲                             │ │ │
-//      │        newer login │  │ └───── newer login ───────────┘ │ │ newer will: lost again,
+//      │        newer login │  │ └── newer login, prepare ───────┘ │ │ newer will: lost again,
 //      │                    │  │                                 │ └─► at the newer epoch
 //      │ will, logout       │  │ logout, kick, lease elapsed,    │
 //      │ (an implied        │  │ will (grace 0)                  │ grace elapsed, logout, kick
@@ -32,6 +32,8 @@ type Login = {
   readonly forgottenEpoch: Epoch | null;
   readonly clientId: ClientId | null;
   readonly device: Device | null;
+  /** Of the key that signed the ticket of its birth; null where it came with none. */
+  readonly keyId: string | null;
   readonly startedAtMs: number;
   readonly lastSeenAtMs: number;
 };

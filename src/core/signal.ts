@@ -4,6 +4,7 @@ import type { z } from 'zod';
 import { ClientId, defaultSessionId, Epoch, isStorableText, SessionId, UserId } from './ids.ts';
 import { isJsonObject, type JsonObject } from './json.ts';
 import { type PayloadFields, type PayloadPointers, parsePayload } from './payload.ts';
+import { type Ticket, type TicketRules, ticketFor } from './ticket.ts';
 import { parseTopic, type Topics } from './topic.ts';
 
 export type Device = JsonObject;
@@ -15,10 +16,23 @@ type Heard = {
   readonly device: Device | null;
   /** A redelivery of what was committed before, known by its receipt: only for signals without an epoch. */
   readonly isRedelivery: boolean;
+  /** It names this user and this session, and its signature is ours; null where none came, and none is needed. */
+  readonly ticket: Ticket | null;
 };
 export type Login = Heard & { readonly kind: 'login'; readonly sessionId: SessionId };
 /** A will, or a goodbye that the client published itself. Without a session id: every live session of the user. */
 export type Leave = Heard & { readonly kind: 'will' | 'logout'; readonly sessionId: SessionId | null };
+/** A backend vouches for a session before its client is heard: it becomes live at once. */
+export type Prepare = {
+  readonly kind: 'prepare';
+  readonly userId: UserId;
+  readonly sessionId: SessionId;
+  readonly device: Device | null;
+  /** In place of LEASE_MS; null for that. */
+  readonly leaseMs: number | null;
+  /** Of the key that signed its ticket. */
+  readonly keyId: string;
+};
 /** What a message can say. */
 export type MessageSignal = Login | Leave;
 
@@ -26,6 +40,7 @@ export type Signal =
   | MessageSignal
   /** A backend ends one session, or all of a user. */
   | { readonly kind: 'kick'; readonly userId: UserId; readonly sessionId: SessionId | null }
+  | Prepare
   /** Time passed: the deadlines of this user that are due may lapse. */
   | { readonly kind: 'lapse'; readonly userId: UserId };
 
@@ -46,6 +61,10 @@ export const quarantineReasons = [
   'bad-reason',
   'bad-device',
   'identity-mismatch',
+  'no-ticket',
+  'bad-ticket',
+  'expired-ticket',
+  'wrong-user',
   'unstorable',
 ] as const;
 export type QuarantineReason = (typeof quarantineReasons)[number];
@@ -53,7 +72,11 @@ export type QuarantineReason = (typeof quarantineReasons)[number];
 export type Refused = { readonly kind: 'refused'; readonly reason: QuarantineReason; readonly detail: string };
 export type ParsedMessage = MessageSignal | Refused;
 
-export type Wire = { readonly topics: Topics; readonly pointers: PayloadPointers };
+export type Wire = {
+  readonly topics: Topics;
+  readonly pointers: PayloadPointers;
+  readonly tickets: TicketRules;
+};
 
 /** An epoch from here on is a time in ms (September 2001 …), below it a counter. */
 const epochTimeMin = 1e12;
@@ -77,15 +100,26 @@ export function parseMessage(topic: string, payload: Uint8Array, wire: Wire, now
   if (isRefused(clientId)) return clientId;
   const epoch = epochOf(fields.epoch, nowMs);
   if (isRefused(epoch)) return epoch;
-  const device = deviceOf(fields.device);
-  if (isRefused(device)) return device;
+  const noDevice = whyNoDevice(fields.device ?? null);
+  if (noDevice !== null) return refuse('bad-device', noDevice);
+  const device = (fields.device ?? null) as Device | null;
 
-  const heard = { userId, epoch, clientId, device, isRedelivery: false };
-  const sessionId = namedSession ?? sessionOfClient(clientId);
-  if (place.kind === 'login') return { kind: 'login', ...heard, sessionId: sessionId ?? defaultSessionId };
-  const kind = leaveKindOf(fields);
+  const kind = place.kind === 'login' ? 'login' : leaveKindOf(fields);
   if (isRefused(kind)) return kind;
+  const named = namedSession ?? sessionOfClient(clientId);
+  const ticket = ticketFor({ isBirth: kind === 'login', userId, sessionId: named }, fields.ticket, wire.tickets, nowMs);
+  if (isRefused(ticket)) return ticket;
+
+  const heard = { userId, epoch, clientId, device, isRedelivery: false, ticket };
+  // The will with one session's ticket never ends the others.
+  const sessionId = named ?? sessionOfTicket(ticket);
+  if (kind === 'login') return { kind, ...heard, sessionId: sessionId ?? defaultSessionId };
   return { kind, ...heard, sessionId: sessionId ?? (epoch === null ? null : defaultSessionId) };
+}
+
+/** It was a session id when it was signed. */
+function sessionOfTicket(ticket: Ticket | null): SessionId | null {
+  return (ticket?.sessionId ?? null) as SessionId | null;
 }
 
 /** A client that names no session is one session: its client id obeys the same rules as a session id. */
@@ -133,14 +167,14 @@ function leaveKindOf(fields: PayloadFields): 'will' | 'logout' | Refused {
   }
 }
 
-function deviceOf(value: unknown): Device | null | Refused {
-  if (value === undefined || value === null) return null;
-  if (!isJsonObject(value)) return refuse('bad-device', 'a device is a JSON object');
+/** As a sentence; null for a device, and for none. A device can say anything: what it says is never taken for a word of ours. */
+export function whyNoDevice(value: unknown): string | null {
+  if (value === null) return null;
+  if (!isJsonObject(value)) return 'a device is a JSON object';
   if (new TextEncoder().encode(JSON.stringify(value)).length > deviceBytesMax) {
-    return refuse('bad-device', `a device is at most ${deviceBytesMax} bytes of JSON`);
+    return `a device is at most ${deviceBytesMax} bytes of JSON`;
   }
-  if (!isStorableJson(value)) return refuse('bad-device', 'a text has a control character or a lone surrogate');
-  return value;
+  return isStorableJson(value) ? null : 'a text has a control character or a lone surrogate';
 }
 
 /** The payload's limit bounds the depth of this recursion. */

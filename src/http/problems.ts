@@ -28,6 +28,8 @@ const problemTypes = {
   'unsupported-media-type': { status: 415, title: 'The body is not JSON' },
   'expectation-failed': { status: 417, title: 'The expectation cannot be met' },
   'bad-body': { status: 422, title: 'The body is not valid' },
+  'session-unheard': { status: 422, title: 'No message could say this session' },
+  'idempotency-key-reused': { status: 422, title: 'The Idempotency-Key is that of another request' },
   'too-many-requests': { status: 429, title: 'Too many requests' },
   'headers-too-large': { status: 431, title: 'The URL and headers are too large' },
   internal: { status: 500, title: 'Willow failed to answer' },

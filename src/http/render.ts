@@ -1,12 +1,14 @@
 // What the core knows, as callers are shown it: camelCase JSON, times in ISO 8601 UTC. Every field is named here, so that
 // nothing is shown because somebody added it elsewhere.
 
+import type { PreparedMessage } from '../core/prepared.ts';
 import type { Presence as PresenceOfUser, ShownSession } from '../core/presence.ts';
 import type { EndedSession, Event, Session } from '../core/session.ts';
 import { isoTime } from './iso-time.ts';
 import type { Attempt, ParkedEvent } from './routes/attempts.ts';
 import type { AuditRecord } from './routes/audit.ts';
 import type { ApiKey } from './routes/keys.ts';
+import type { Prepared } from './routes/prepared-sessions.ts';
 import type { Webhook } from './routes/webhooks.ts';
 
 export type LoggedEvent = Event & { readonly position: number };
@@ -54,6 +56,14 @@ export function eventBody(event: LoggedEvent) {
     device: event.device,
     at: isoTime(event.atMs),
   };
+}
+
+export function preparedBody({ sessionId, expiresAtMs, will, birth }: Prepared) {
+  return { sessionId, expiresAt: isoTime(expiresAtMs), will: messageBody(will), birth: messageBody(birth) };
+}
+
+function messageBody({ topic, payload }: PreparedMessage) {
+  return { topic, payload, qos: 1, retain: false };
 }
 
 export function webhookBody(webhook: Webhook) {

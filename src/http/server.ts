@@ -17,13 +17,17 @@ import { type EventsOfUserPort, eventRoutes } from './routes/events.ts';
 import { healthRoutes, type ReadyPort } from './routes/health.ts';
 import { type KeysPort, keyRoutes } from './routes/keys.ts';
 import { type MetricsPort, metricsRoutes } from './routes/metrics.ts';
+import { type PreparePort, preparedSessionRoutes } from './routes/prepared-sessions.ts';
 import { type PresencePort, presenceRoutes } from './routes/presence.ts';
 import { type SessionsPort, sessionRoutes } from './routes/sessions.ts';
+import { type UsersPort, userRoutes } from './routes/users.ts';
 import { type WebhooksPort, webhookActionRoutes, webhookRoutes } from './routes/webhooks.ts';
 import { answerClientError, createSocketServer } from './sockets.ts';
 
 export type HttpDeps = SessionsPort & {
   readonly presence: PresencePort;
+  readonly prepared: PreparePort;
+  readonly users: UsersPort;
   readonly eventsOfUser: EventsOfUserPort;
   readonly webhooks: WebhooksPort & AttemptsPort;
   readonly keys: KeysPort & GuardPort;
@@ -72,6 +76,8 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   if (deps.hasApi) {
     presenceRoutes(app, deps.presence);
     sessionRoutes(app, deps);
+    preparedSessionRoutes(app, deps.prepared);
+    userRoutes(app, deps.users);
     eventRoutes(app, deps.eventsOfUser);
     webhookRoutes(app, deps.webhooks);
     webhookActionRoutes(app, deps.webhooks);

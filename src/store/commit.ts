@@ -10,6 +10,7 @@ import type { Event, Session, UserState } from '../core/session.ts';
 import type { Signal } from '../core/signal.ts';
 import { backOffMs } from '../runtime/loop.ts';
 import { ask, ConflictError } from './database.ts';
+import type { Once } from './idempotency.ts';
 import { type LoadedUser, loadUsers } from './load.ts';
 import { type Changes, type Fence, type Receipt, writeChanges } from './write.ts';
 
@@ -24,14 +25,16 @@ export type Entry = {
   readonly mayBeCommitted: boolean;
   /** Written with what the signal changes, and not at all when it changes nothing. */
   readonly audit?: AuditEntry;
+  /** Its one entry is decided and written once, under an Idempotency-Key that was claimed before. */
+  readonly once?: Once;
 };
 
 export type Decide = (user: UserState, signal: Signal, moment: Moment) => Decision;
 
 /** A batch that is decided and not committed yet. */
 export type Ahead = {
-  /** The users that it changes, as it is about to write them. */
-  readonly users: ReadonlyMap<UserId, LoadedUser>;
+  /** The users that it changes, as it is about to write them over the revision that it has read. */
+  readonly users: ReadonlyMap<UserId, LoadedUser & { readonly over: number }>;
   /** Resolves when it is over: true when exactly that was committed. */
   readonly committed: Promise<boolean>;
 };
@@ -54,7 +57,7 @@ export type Committed = {
 const attemptsMax = 8;
 const conflictBackOff = { firstMs: 1, lastMs: 50 };
 
-/** Throws ConflictError, FencedError, DataRefusedError, or what the connection threw; then nothing is known to be written. */
+/** Throws ConflictError, FencedError, DoneBeforeError, DataRefusedError, or what the connection threw; then nothing is known to be written. */
 export async function commit(
   pool: pg.Pool,
   entries: readonly Entry[],
@@ -103,7 +106,13 @@ async function attemptCommit(
     events.push(...decision.events);
     if (entry.audit !== undefined && decision.user !== before) audit.push(entry.audit);
   }
-  const changes = { ...changesOf(loaded, users), events, receipts: receiptsOf(entries), audit };
+  const changes = {
+    ...changesOf(loaded, users),
+    events,
+    receipts: receiptsOf(entries),
+    audit,
+    once: entries[0]?.once ?? null,
+  };
   if (order !== null) order.onDecided(writtenUsers(changes));
   if (ahead !== null && !(await ahead.committed)) throw new ConflictError('the batch before was decided anew');
   const isNothing = changes.users.length === 0 && changes.receipts.length === 0;
@@ -112,20 +121,21 @@ async function attemptCommit(
 }
 
 /**
- * Users as the batch ahead is about to leave them; their revision tells when it does not. It knows the sessions that its own signals name:
- * those that only ours name have ended, and are not changed by it.
+ * Users as the batch ahead is about to leave them: those that were found as it has found them. Any other revision is that of its own write, or
+ * of somebody's behind it, or the user was erased. It knows the sessions that its own signals name: those that only ours name have ended, and
+ * are not changed by it.
  */
 function overlay(loaded: Map<UserId, LoadedUser>, users: Ahead['users']): void {
   for (const [userId, { revision, user: before }] of loaded) {
     const ahead = users.get(userId);
-    if (ahead === undefined || ahead.revision <= revision) continue;
+    if (ahead === undefined || ahead.over !== revision) continue;
     const sessions = new Map([...before.sessions, ...ahead.user.sessions]);
     loaded.set(userId, { revision: ahead.revision, user: { ...ahead.user, sessions } });
   }
 }
 
 function writtenUsers({ users }: Changes): Ahead['users'] {
-  return new Map(users.map(({ revision, user }) => [user.userId, { revision: revision + 1, user }]));
+  return new Map(users.map(({ revision, next, user }) => [user.userId, { over: revision, revision: next, user }]));
 }
 
 /** Only what differs from what was read is written. */
@@ -133,17 +143,22 @@ function changesOf(
   loaded: ReadonlyMap<UserId, LoadedUser>,
   users: ReadonlyMap<UserId, UserState>,
 ): Pick<Changes, 'users' | 'sessions'> {
-  const changedUsers: { revision: number; user: UserState }[] = [];
+  const changedUsers: { revision: number; next: number; user: UserState }[] = [];
   const changedSessions: { userId: UserId; session: Session }[] = [];
   for (const [userId, { revision, user: before }] of loaded) {
     const user = users.get(userId);
     if (user === undefined || user === before) continue;
-    changedUsers.push({ revision, user });
+    changedUsers.push({ revision, next: revision === 0 ? firstRevision() : revision + 1, user });
     for (const [sessionId, session] of user.sessions) {
       if (session !== before.sessions.get(sessionId)) changedSessions.push({ userId, session });
     }
   }
   return { users: changedUsers, sessions: changedSessions };
+}
+
+/** Another one for each row: who read a user that was erased, and came again, takes the new one for no older state of his. */
+function firstRevision(): number {
+  return 1 + Math.floor(Math.random() * 2 ** 48);
 }
 
 function receiptsOf(entries: readonly Entry[]): Receipt[] {

@@ -57,6 +57,11 @@ export class FencedError extends Error {
   override readonly name = 'FencedError';
 }
 
+/** It was asked for under an Idempotency-Key, and is done: nothing was written. */
+export class DoneBeforeError extends Error {
+  override readonly name = 'DoneBeforeError';
+}
+
 /** A user changed between the read and the write: read and decide again. */
 export class ConflictError extends Error {
   override readonly name = 'ConflictError';

@@ -5,7 +5,7 @@ import pg from 'pg';
 import type { Logger } from '../runtime/logger.ts';
 import { loop } from '../runtime/loop.ts';
 
-export type HintChannel = 'willow_log' | 'willow_endpoints';
+export type HintChannel = 'willow_log' | 'willow_erased' | 'willow_endpoints';
 
 const connectTimeoutMs = 5_000;
 const backOff = { firstMs: 250, lastMs: 5_000 };

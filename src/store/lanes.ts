@@ -84,6 +84,7 @@ function isProgress({ state, isOver, parked, disabled }: LaneWrite): boolean {
 /** A success that is not newer by so much is not worth a write of the endpoint. */
 const successStepMs = 1_000;
 
+// An event whose user is erased meanwhile is not parked: it is held until this is committed, or is gone already.
 // Attempts and parked events name their lane by its number in the input. Whether it was held is looked up in a hash: a condition that is not
 // the whole of an `in` stays one, where a join would compare each with each.
 const writeSql = `with input as (
@@ -108,12 +109,13 @@ const writeSql = `with input as (
       $24::int[], $25::text[], $26::text[])
       as a(n, endpoint_id, webhook_id, first, last, count, at, duration, outcome, status, detail, body)
     where (a.n in (select n from held)) is true),
+  still as materialized (select e.position from events e where e.position = any($29::bigint[]) for key share),
   parked as (
     insert into parked (endpoint_id, position, event, reason, parked_at, attempts, status, detail)
     select p.endpoint_id, p.position, p.event::jsonb, p.reason, to_timestamp(p.at / 1000), p.attempts, p.status, p.detail
     from unnest($27::int[], $28::text[], $29::bigint[], $30::text[], $31::text[], $32::float8[], $33::int[], $34::int[], $35::text[])
       as p(n, endpoint_id, position, event, reason, at, attempts, status, detail)
-    where (p.n in (select n from held)) is true
+    where (p.n in (select n from held)) is true and (p.position in (select position from still)) is true
     on conflict (endpoint_id, position) do update set reason = excluded.reason, parked_at = excluded.parked_at,
       attempts = excluded.attempts, status = excluded.status, detail = excluded.detail, retry_at = null),
   ends as materialized (

@@ -62,6 +62,7 @@ export async function loadUsers(pool: pg.Pool, signals: readonly Signal[]): Prom
 function namedSessions(signal: Signal): readonly SessionId[] {
   switch (signal.kind) {
     case 'login':
+    case 'prepare':
       return [signal.sessionId];
     case 'will':
     case 'logout':

@@ -28,7 +28,7 @@ export async function addToQuarantine(pool: pg.Pool, rows: readonly QuarantineRo
     values: [
       rows.map(({ receivedAtMs }) => receivedAtMs),
       rows.map(({ topic }) => storable(topic)),
-      rows.map(({ payload }) => Buffer.from(payload.subarray(0, payloadKeptBytes))),
+      rows.map(({ payload }) => withoutSignatures(payload).subarray(0, payloadKeptBytes)),
       rows.map(({ payloadBytes }) => payloadBytes),
       rows.map(({ reason }) => reason),
       rows.map(({ detail }) => detail),
@@ -51,5 +51,23 @@ export async function trimQuarantine(pool: pg.Pool, rowsMax: number): Promise<nu
 
 /** A broker lets topics through that PostgreSQL cannot keep. */
 function storable(topic: string): string {
-  return topic.slice(0, topicKeptCharacters).toWellFormed().replaceAll('\0', '\u{FFFD}');
+  return cutSignatures(topic, '…').slice(0, topicKeptCharacters).toWellFormed().replaceAll('\0', '\u{FFFD}');
 }
+
+/** Whoever may read what could not be understood cannot speak for those who said it. Bytes are kept as they are: a payload need be no text. */
+function withoutSignatures(payload: Uint8Array): Buffer {
+  return Buffer.from(cutSignatures(Buffer.from(payload).toString('latin1'), ellipsisBytes), 'latin1');
+}
+
+const ellipsisBytes = Buffer.from('…').toString('latin1');
+
+/** The third part of what looks like a JWS: two parts of base64url before it, the first of which has JSON in it. In one pass, however long. */
+function cutSignatures(text: string, cut: string): string {
+  return text.replaceAll(/[\w.-]+/g, (run) => {
+    const parts = run.split('.');
+    return parts.map((part, index) => (parts[index - 2]?.includes(jsonBegins) === true ? cut : part)).join('.');
+  });
+}
+
+/** `{"` in base64url. */
+const jsonBegins = 'eyJ';

@@ -24,6 +24,7 @@ export type SessionRow = {
   readonly forgotten_epoch: number | null;
   readonly client_id: string | null;
   readonly device: Device | null;
+  readonly key_id: string | null;
   readonly started_at: number;
   readonly session_seen_at: number;
   readonly takeover_at: number | null;
@@ -35,7 +36,7 @@ export type SessionRow = {
 
 export const userColumns =
   'u.user_id, u.revision, u.sequence, u.kicked, u.since, u.last_seen_at, u.last_ended_at, u.last_event_at';
-export const sessionColumns = `s.session_id, s.status::text, s.epoch, s.forgotten_epoch, s.client_id, s.device, s.started_at,
+export const sessionColumns = `s.session_id, s.status::text, s.epoch, s.forgotten_epoch, s.client_id, s.device, s.key_id, s.started_at,
   s.last_seen_at as session_seen_at, s.takeover_at, s.owed_wills, s.deadline_at, s.ended_at, s.reason`;
 
 export function userOf(row: UserRow, sessions: ReadonlyMap<SessionId, Session>): UserState {
@@ -57,6 +58,7 @@ export function sessionOf(row: SessionRow): Session {
     forgottenEpoch: row.forgotten_epoch as Epoch | null,
     clientId: row.client_id as ClientId | null,
     device: row.device,
+    keyId: row.key_id,
     startedAtMs: row.started_at,
     lastSeenAtMs: row.session_seen_at,
   };

@@ -241,6 +241,8 @@ export class LaneRun {
         void this.#save(done(last, this.#state), { tried });
         return true;
       case 'retry':
+        // Until then its users may be erased.
+        this.#batchEvents = null;
         return this.#save({ ...this.#state, ...failedOnce, nextAtMs: end.atMs }, { tried });
       case 'split':
         return this.#save({ ...this.#state, ...fresh, batch: null, singlesTo: last }, { tried });

@@ -56,6 +56,12 @@ export class LogReader {
     this.#hinted.resolve();
   }
 
+  /** Something was erased: what is kept of the log is read anew. */
+  forget(): void {
+    this.#pages.clear();
+    this.#page = null;
+  }
+
   /** Resolves when the log has grown beyond a position, or when somebody is to look again: at its signal, for one. */
   async grown(position: number, signal: AbortSignal): Promise<void> {
     if (this.#head <= position && !signal.aborted) await this.#changed.promise;

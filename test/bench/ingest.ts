@@ -6,11 +6,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import mqtt from 'mqtt';
 import pg from 'pg';
 import { loadMigrations, migrate } from '../../src/store/migrate.ts';
+import { headerOf, listedKey } from '../../src/tickets/keys.ts';
+import { jws } from '../core/tickets.ts';
 import { databaseAt } from '../support/database-url.ts';
 import { startMosquitto } from '../support/mosquitto.ts';
 import { startChild } from '../support/process.ts';
 import { until } from '../support/until.ts';
-import { startWillow, type Willow } from '../support/willow.ts';
+import { secretKey, startWillow, type Willow } from '../support/willow.ts';
 import { publishPairs } from './load.ts';
 import { percentile, shown, spreadOf } from './stats.ts';
 import { startTunedPostgres } from './tuned-postgres.ts';
@@ -52,10 +54,23 @@ async function leaveSession(clientId: string): Promise<void> {
 
 let epoch = 0;
 
-async function queueFor(clientId: string, count: number, firstUser = 0): Promise<void> {
+async function queueFor(
+  clientId: string,
+  count: number,
+  moreOf: (userId: string) => object = () => ({}),
+): Promise<void> {
   await leaveSession(clientId);
   epoch += 1;
-  await publishPairs(mosquitto.url, { users: count, firstUser, epoch });
+  await publishPairs(mosquitto.url, { users: count, firstUser: 0, epoch, moreOf });
+}
+
+const ticketKey = listedKey(Buffer.from(secretKey, 'base64url'));
+
+/** As Willow mints it; each user's birth and will carry the same. */
+function ticketOf(userId: string): { readonly ticket: string } {
+  const iat = Math.floor(Date.now() / 1_000);
+  const claims = { sub: userId, sid: 'phone', iat, exp: iat + 86_400 };
+  return { ticket: jws(headerOf(ticketKey), claims, ticketKey.derived) };
 }
 
 async function forget(clientId: string): Promise<void> {
@@ -80,8 +95,8 @@ async function rateOf(variant: keyof typeof usersOf, databaseUrl: string): Promi
   return (messages / (doneAtMs - connectedAtMs)) * 1000;
 }
 
-async function startMeasured(databaseUrl: string): Promise<Willow> {
-  return startWillow({ DATABASE_URL: databaseUrl, MQTT_URL: mosquitto.url, GRACE_MS: '0', LOG_LEVEL: 'info' });
+async function startMeasured(databaseUrl: string, more: Readonly<Record<string, string>> = {}): Promise<Willow> {
+  return startWillow({ DATABASE_URL: databaseUrl, MQTT_URL: mosquitto.url, GRACE_MS: '0', LOG_LEVEL: 'info', ...more });
 }
 
 async function positionOf(pool: pg.Pool): Promise<number> {
@@ -92,11 +107,11 @@ async function positionOf(pool: pg.Pool): Promise<number> {
 type Run = { readonly messagesPerSecond: number; readonly residentMiB: number };
 
 /** From the moment it is connected to the commit of the last event. */
-async function rateOfWillow(databaseUrl: string, count: number, firstUser = 0): Promise<Run> {
-  await queueFor('willow', count, firstUser);
+async function rateOfWillow(databaseUrl: string, count: number, hasTickets = false): Promise<Run> {
+  await queueFor('willow', count, hasTickets ? ticketOf : undefined);
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
   const before = await positionOf(pool);
-  await using willow = await startMeasured(databaseUrl);
+  await using willow = await startMeasured(databaseUrl, { REQUIRE_TICKETS: String(hasTickets) });
   const up = await willow.logged('link.up');
   // started, online; ended, offline
   await until('the last commit', async () => (await positionOf(pool)) === before + 4 * count, 600_000);
@@ -189,10 +204,20 @@ await plain.query(
 );
 await plain.end();
 
-const rates = { ceiling: [] as number[], willow: [] as number[], usual: [] as number[], durable: [] as number[] };
+const rates = {
+  ceiling: [] as number[],
+  willow: [] as number[],
+  tickets: [] as number[],
+  usual: [] as number[],
+  durable: [] as number[],
+};
 for (let round = 0; round < rounds; round += 1) {
   rates.ceiling.push(await rateOf('ceiling', plainDatabase));
-  rates.willow.push((await rateOfWillow(willowDatabase, users)).messagesPerSecond);
+  // In turns: what is warm for the second of them is not always the same one's.
+  for (const variant of round % 2 === 0 ? (['willow', 'tickets'] as const) : (['tickets', 'willow'] as const)) {
+    const { messagesPerSecond } = await rateOfWillow(willowDatabase, users, variant === 'tickets');
+    rates[variant].push(messagesPerSecond);
+  }
   rates.usual.push(await rateOf('usual', plainDatabase));
   rates.durable.push(await rateOf('durable', plainDatabase));
   print(
@@ -207,6 +232,8 @@ print('|---|---|---|');
 for (const [name, all] of Object.entries(rates)) {
   print(`| ${name} | ${shown(spreadOf(all))} | ${(willowMedian / spreadOf(all).median).toFixed(2)} × |`);
 }
+
+print(`\nwith tickets: ${(spreadOf(rates.tickets).median / willowMedian).toFixed(2)} of the rate without`);
 
 const latencies = await latenciesMs(willowDatabase);
 print(

@@ -2,7 +2,13 @@
 
 import mqtt from 'mqtt';
 
-export type Load = { readonly users: number; readonly firstUser: number; readonly epoch: number };
+export type Load = {
+  readonly users: number;
+  readonly firstUser: number;
+  readonly epoch: number;
+  /** What every message of a user carries besides its identity. */
+  readonly moreOf?: (userId: string) => object;
+};
 
 const inFlightMax = 400;
 
@@ -32,7 +38,8 @@ export async function publishPairs(url: string, load: Load): Promise<void> {
     }
   };
   for (let user = load.firstUser; user < load.firstUser + load.users; user += 1) {
-    const payload = JSON.stringify({ userId: `user-${user}`, sessionId: 'phone', epoch: load.epoch });
+    const userId = `user-${user}`;
+    const payload = JSON.stringify({ userId, sessionId: 'phone', epoch: load.epoch, ...load.moreOf?.(userId) });
     publish('/login', payload);
     publish('/logout', payload);
     await below(inFlightMax);

@@ -30,7 +30,14 @@ function quiet(pool: pg.Pool, leftOut: () => void): pg.Pool {
 function willsOf(first: number, count: number): readonly Entry[] {
   return Array.from({ length: count }, (_, n) => {
     const identity = { userId: `user-${first + n}` as UserId, sessionId: 'phone' as SessionId, epoch: 1 as Epoch };
-    const signal: Signal = { kind: 'will', ...identity, clientId: null, device: null, isRedelivery: false };
+    const signal: Signal = {
+      kind: 'will',
+      ...identity,
+      clientId: null,
+      device: null,
+      isRedelivery: false,
+      ticket: null,
+    };
     return { signal, nowMs: Date.now(), lapseUntilMs: null, receipt: null, mayBeCommitted: false };
   });
 }

@@ -6,7 +6,7 @@ import { expect, test } from 'vitest';
 import { decide } from '../../src/core/decide.ts';
 import type { Signal } from '../../src/core/signal.ts';
 import { holdFor } from './hold-for.ts';
-import { kick, lapse, login, logout, rules, Story, will } from './story.ts';
+import { kick, lapse, login, logout, prepare, rules, Story, will } from './story.ts';
 
 const name = fc.constantFrom('phone', 'tablet', 'default');
 const maybeName = fc.option(name);
@@ -25,6 +25,9 @@ const signal: fc.Arbitrary<Signal> = fc.oneof(
     .tuple(epoch, maybeName, extra)
     .map(([of, who, how]) => logout(of, of === null ? who : (who ?? 'default'), plain(how, of))),
   maybeName.map(kick),
+  fc
+    .tuple(name, fc.option(fc.constantFrom(0, 60_000)))
+    .map(([who, leaseMs]) => prepare(who, leaseMs === null ? {} : { leaseMs })),
   fc.constant(lapse),
 );
 const step = fc.record({
@@ -102,9 +105,10 @@ test('what changes nothing gives the same object back: every stale birth, every 
       const before = story.user;
       const { outcome, user, events } = story.hear(last.signal, false);
       const { kind } = last.signal;
-      const isSignOfLife = kind === 'login' && outcome === 'repeat' && user.lastSeenAtMs === story.nowMs;
-      const isOldBirth = kind === 'login' && outcome !== 'applied' && !isSignOfLife;
-      if (isOldBirth || (kind !== 'login' && outcome === 'repeat') || kind === 'lapse') expect(user).toBe(before);
+      const isBirth = kind === 'login' || kind === 'prepare';
+      const isSignOfLife = isBirth && outcome === 'repeat' && user.lastSeenAtMs === story.nowMs;
+      const isOldBirth = isBirth && outcome !== 'applied' && !isSignOfLife;
+      if (isOldBirth || (!isBirth && outcome === 'repeat') || kind === 'lapse') expect(user).toBe(before);
       if (outcome !== 'applied') expect(events).toEqual([]);
     }),
     1_000,

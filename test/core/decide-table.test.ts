@@ -2,12 +2,12 @@ import { describe, expect, test } from 'vitest';
 import type { EndReason, Event } from '../../src/core/session.ts';
 import type { Signal } from '../../src/core/signal.ts';
 import { type Cell, type Comparison, type Due, type State, transitions } from '../support/transition-table.ts';
-import { kick, lapse, login, logout, Story, will } from './story.ts';
+import { kick, lapse, login, logout, prepare, Story, will } from './story.ts';
 
 const leaseMs = 60_000;
 const graceMs = 5_000;
-const epochs = { nothing: null, first: 1, none: null, older: 99, equal: 100, newer: 101 } as const;
-const reasons: Record<Exclude<Signal['kind'], 'login' | 'lapse'>, EndReason> = {
+const epochs = { nothing: null, zero: 0, first: 1, none: null, older: 99, equal: 100, newer: 101 } as const;
+const reasons: Record<Exclude<Signal['kind'], 'login' | 'prepare' | 'lapse'>, EndReason> = {
   will: 'will',
   logout: 'logout',
   kick: 'kicked',
@@ -72,6 +72,13 @@ describe('every signal in every state, by how the epochs compare', () => {
       const story = storyIn(state);
       for (const event of expectCell(story, kick(), row.kick.none)) {
         expect(event).toMatchObject({ reason: 'kicked', epoch: 100 });
+      }
+    });
+
+    test(`${state}: prepare: ${row.prepare.none.outcome}, ${row.prepare.none.status} at ${row.prepare.none.at}`, () => {
+      const { none } = row.prepare;
+      for (const event of expectCell(storyIn(state), prepare(), none)) {
+        expect(event).toMatchObject({ reason: null, epoch: epochs[none.at] });
       }
     });
 

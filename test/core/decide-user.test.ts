@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { decide, liveSessionsMax, type Rules } from '../../src/core/decide.ts';
+import { decide } from '../../src/core/decide.ts';
+import { liveSessionsMax } from '../../src/core/login.ts';
+import type { Rules } from '../../src/core/rules.ts';
 import { isLive, type UserState, unknownUser } from '../../src/core/session.ts';
 import type { Signal } from '../../src/core/signal.ts';
 import { freezeUser } from './laws.ts';

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { parseMessage, type QuarantineReason } from '../../src/core/signal.ts';
+import type { Ticket } from '../../src/core/ticket.ts';
 import { nowMs, parse, verdictOn, wire } from './wire.ts';
 
 describe('every form of topic with every form of payload', () => {
@@ -51,6 +52,7 @@ describe('every form of topic with every form of payload', () => {
           clientId: null,
           device: null,
           isRedelivery: false,
+          ticket: null,
         });
       });
 
@@ -63,6 +65,7 @@ describe('every form of topic with every form of payload', () => {
           sessionId: sessionId ?? 'default',
           epoch: null,
           isRedelivery: false,
+          ticket: null,
         });
       });
     }
@@ -85,6 +88,7 @@ describe('every form of topic with every form of payload', () => {
       epoch: 7,
       device: { os: 'x', n: [1] },
       isRedelivery: false,
+      ticket: null,
     });
   });
 });
@@ -217,9 +221,32 @@ const examples: Record<Exclude<QuarantineReason, 'unstorable'>, readonly [topic:
   'bad-reason': ['/logout', '{"userId":"a","reason":"kicked"}'],
   'bad-device': ['/logout', '{"userId":"a","device":"x"}'],
   'identity-mismatch': ['/logout/42', '43'],
+  'no-ticket': ['/logout', '42'],
+  'bad-ticket': ['/logout', '{"userId":"a","ticket":"forged"}'],
+  'expired-ticket': ['/login', '{"userId":"a","ticket":"expired"}'],
+  'wrong-user': ['/logout', '{"userId":"b","ticket":"expired"}'],
+};
+const expired: Ticket = {
+  userId: 'a',
+  sessionId: 's',
+  issuedAtSeconds: 0,
+  expiresAtSeconds: nowMs / 1_000,
+  leaseMs: null,
+  keyId: 'k',
+  isRetired: false,
 };
 
 test.each(Object.entries(examples))('what is quarantined as %s', (reason, [topic, payload]) => {
   const bytes = Uint8Array.from(payload, (character) => character.charCodeAt(0));
-  expect(parseMessage(topic, bytes, wire, nowMs)).toMatchObject({ kind: 'refused', reason });
+  const tickets = {
+    isRequired: reason === 'no-ticket',
+    verify: (token: string) => (token === 'expired' ? expired : null),
+  };
+  expect(parseMessage(topic, bytes, { ...wire, tickets }, nowMs)).toMatchObject({ kind: 'refused', reason });
+});
+
+test('a device is what it says, also where it says what a refusal says', () => {
+  for (const device of [{ kind: 'refused' }, { kind: 'refused', reason: 'made-up', detail: 'anything' }]) {
+    expect(parse('/login', { userId: 'a', device })).toMatchObject({ kind: 'login', device });
+  }
 });

@@ -1,10 +1,12 @@
 // The language of the core's tests: signals in one word, a user's story told in steps, time as a number.
 // Every step of every story is held against the laws of `laws.ts`, and its input is frozen: `decide` may not change it.
 
-import { type Decision, decide, type Rules } from '../../src/core/decide.ts';
+import { type Decision, decide } from '../../src/core/decide.ts';
 import { type Epoch, SessionId, UserId } from '../../src/core/ids.ts';
+import type { Rules } from '../../src/core/rules.ts';
 import { type Event, type Session, type UserState, unknownUser } from '../../src/core/session.ts';
-import type { Signal } from '../../src/core/signal.ts';
+import type { Device, Signal } from '../../src/core/signal.ts';
+import type { Ticket } from '../../src/core/ticket.ts';
 import { freezeUser, obeyLaws } from './laws.ts';
 
 /** The defaults of the settings. */
@@ -13,15 +15,21 @@ export const userId = UserId.parse('alice');
 /** Any moment will do; a real one keeps epochs that are times plausible. */
 export const startMs = 1_700_000_000_000;
 
-type Extra = { readonly clientId?: string; readonly device?: object; readonly isRedelivery?: boolean };
+type Extra = {
+  readonly clientId?: string;
+  readonly device?: object;
+  readonly isRedelivery?: boolean;
+  readonly ticket?: Ticket;
+};
 
 function heard(epoch: number | null, extra: Extra) {
-  return { userId, epoch, clientId: null, device: null, isRedelivery: false, ...extra } as {
+  return { userId, epoch, clientId: null, device: null, isRedelivery: false, ticket: null, ...extra } as {
     userId: UserId;
     epoch: Epoch | null;
     clientId: null;
     device: null;
     isRedelivery: boolean;
+    ticket: null;
   };
 }
 
@@ -40,6 +48,12 @@ export function logout(epoch: number | null, session: string | null = 'phone', e
 
 export function kick(session: string | null = 'phone'): Signal {
   return { kind: 'kick', userId, sessionId: session === null ? null : SessionId.parse(session) };
+}
+
+type Wish = { readonly device?: Device | null; readonly leaseMs?: number; readonly keyId?: string };
+
+export function prepare(session = 'phone', { device = {}, leaseMs, keyId = 'key' }: Wish = {}): Signal {
+  return { kind: 'prepare', userId, sessionId: SessionId.parse(session), device, leaseMs: leaseMs ?? null, keyId };
 }
 
 export const lapse: Signal = { kind: 'lapse', userId };

@@ -5,6 +5,7 @@ import { parseMessage, type Wire } from '../../src/core/signal.ts';
 export const wire: Wire = {
   topics: { login: '/login', logout: '/logout' },
   pointers: { userId: ['userId'], sessionId: ['sessionId'], epoch: ['epoch'] },
+  tickets: { isRequired: false, verify: () => null },
 };
 export const nowMs = 1_700_000_000_000;
 

@@ -14,6 +14,7 @@ import {
   eventBody,
   keyBody,
   parkedBody,
+  preparedBody,
   presenceBody,
   sessionBody,
   webhookBody,
@@ -56,6 +57,7 @@ const phone = {
   forgottenEpoch: null,
   clientId: '42-phone' as ClientId,
   device: null,
+  keyId: null,
   startedAtMs: ms('08:00:00'),
   lastSeenAtMs: ms('08:20:00'),
 };
@@ -101,6 +103,19 @@ describe('the examples are what the code renders', () => {
   test('sessions', () => {
     const session = sessionBody({ ...phone, status: 'ended', endedAtMs: ms('08:20:05'), reason: 'will' });
     expect(JSON.stringify({ data: [session], nextCursor: null })).toBe(JSON.stringify(example('sessions')));
+  });
+
+  test('a prepared login', () => {
+    const ticket = 'eyJhbGciOiJIUzI1NiIsImtpZCI6Ik…';
+    const payload = { userId: 'ada', sessionId: 'phone', ticket };
+    const prepared = preparedBody({
+      kind: 'prepared',
+      sessionId: phone.sessionId,
+      expiresAtMs: ms('10:00:00') + 30 * 86_400_000,
+      will: { topic: '/logout/ada', payload },
+      birth: { topic: '/login/ada', payload: { device: { os: 'ios' }, ...payload } },
+    });
+    expect(JSON.stringify(prepared)).toBe(JSON.stringify(example('prepared')));
   });
 
   test('events', () => {

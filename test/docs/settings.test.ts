@@ -193,6 +193,17 @@ describe('the keys that secrets are encrypted with', () => {
   });
 });
 
+test('tickets that are required need a key to sign them with, where no key is made', () => {
+  const DATABASE_URL = 'postgres://db/willow';
+  const REQUIRE_TICKETS = 'true';
+  expect(problemsOf({ DATABASE_URL, REQUIRE_TICKETS, ROLES: 'ingest' })).toEqual([
+    expect.stringMatching(/^REQUIRE_TICKETS: needs SECRET_KEY, because DATABASE_URL is set.*openssl/),
+  ]);
+  const SECRET_KEY = Buffer.alloc(32, 1).toString('base64url');
+  expect(problemsOf({ DATABASE_URL, REQUIRE_TICKETS, SECRET_KEY })).toEqual([]);
+  expect(problemsOf({ REQUIRE_TICKETS })).toEqual([]);
+});
+
 describe('a secret', () => {
   test('can come from a file, without the line break at its end', () => {
     expect(parse({ API_KEY_FILE: '/run/secrets/key' }).API_KEY).toBe('a key of some length');

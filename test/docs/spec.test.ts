@@ -57,7 +57,8 @@ const comparisons: readonly Comparison[] = ['none', 'older', 'equal', 'newer'];
 function tell({ outcome, status, at, events }: Cell): string {
   if (outcome !== 'applied') return outcome;
   if (status === 'absent') return 'absent';
-  const place = at === 'nothing' ? ', no epoch' : at === 'first' ? ' at 1' : ` at ${at}`;
+  const places: Partial<Record<Cell['at'], string>> = { nothing: ', no epoch', zero: ' at 0', first: ' at 1' };
+  const place = places[at] ?? ` at ${at}`;
   if (events.length === 0) return `${status}${place}`;
   return `**${status === 'online' ? 'starts' : 'ends'}**${place}`;
 }
@@ -77,7 +78,8 @@ function messageRows(): string[] {
 
 function otherRows(): string[] {
   return Object.entries(transitions).map(
-    ([state, { kick, lapse }]) => `| ${[state, tell(kick.none), tell(lapse.early), tell(lapse.due)].join(' | ')} |`,
+    ([state, { prepare, kick, lapse }]) =>
+      `| ${[state, tell(prepare.none), tell(kick.none), tell(lapse.early), tell(lapse.due)].join(' | ')} |`,
   );
 }
 

@@ -107,6 +107,7 @@ describe('looks bad and is none', () => {
     ['depth 2,000 where nobody looks', 'deep', '/logout', `{"userId":"deep","x":${nested(2_000)}}`],
     ['an epoch a moment ahead', 'early', '/logout', { userId: 'early', epoch: Date.now() + dayMs / 2 }],
     ['SQL', `'; drop table users; --`, '/logout', { userId: `'; drop table users; --` }],
+    ['a device that says what a refusal says', 'liar', '/logout', { userId: 'liar', device: { kind: 'refused' } }],
     ['a user nobody knows', 'unknown', '/logout/unknown', ''],
   ];
 

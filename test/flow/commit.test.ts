@@ -25,7 +25,7 @@ afterAll(async () => {
 });
 
 function entry(kind: 'login' | 'will', user: string, session: string, epoch: number): Entry {
-  const heard = { clientId: null, device: null, isRedelivery: false };
+  const heard = { clientId: null, device: null, isRedelivery: false, ticket: null };
   const identity = { userId: UserId.parse(user), sessionId: SessionId.parse(session), epoch: Epoch.parse(epoch) };
   return {
     signal: { kind, ...identity, ...heard },

@@ -1,12 +1,16 @@
 // The clients of docs/clients.md do what the page says they do: they are taken from it, and run against a real broker.
 
+import { once } from 'node:events';
 import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { connectAsync } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { documented } from '../support/documented.ts';
+import { prepare } from '../support/prepared.ts';
 import { type Child, startChild } from '../support/process.ts';
 import { announced, announcedWhen, openStage, type Stage } from '../support/stage.ts';
 import type { Willow } from '../support/willow.ts';
@@ -15,6 +19,8 @@ let stage: Stage;
 /** On the same broker, with a grace that nobody waits for. */
 let patient: Willow;
 let directory: string;
+/** As an app's own: who asks stands in its address. */
+let backend: Server;
 
 beforeAll(async () => {
   stage = await openStage({ GRACE_MS: '500' });
@@ -23,12 +29,23 @@ beforeAll(async () => {
   await symlink(fileURLToPath(new URL('../../node_modules', import.meta.url)), join(directory, 'node_modules'));
   await writeFile(join(directory, 'presence.mjs'), documented('docs/clients.md', 'js'));
   await writeFile(join(directory, 'presence.py'), documented('docs/clients.md', 'python'));
+  await writeFile(join(directory, 'prepared.mjs'), documented('docs/clients.md', 'js prepared'));
+  await writeFile(join(directory, 'prepared.py'), documented('docs/clients.md', 'python prepared'));
+  backend = createServer((request, response) => {
+    void prepare(stage.willow, request.url?.slice(1) ?? '', { sessionId: 'phone' }).then((prepared) =>
+      response.setHeader('content-type', 'application/json').end(JSON.stringify(prepared)),
+    );
+  }).listen(0, '127.0.0.1');
+  await once(backend, 'listening');
 });
 
 afterAll(async () => {
+  backend.close();
   await stage[Symbol.asyncDispose]();
   await rm(directory, { recursive: true });
 });
+
+const backendOf = (userId: string) => `http://127.0.0.1:${(backend.address() as AddressInfo).port}/${userId}`;
 
 const clients = {
   'MQTT.js': (userId: string) =>
@@ -36,6 +53,12 @@ const clients = {
   'Paho Python': (userId: string) => {
     const address = ['127.0.0.1', String(stage.mosquitto.port)];
     return startChild('/usr/bin/python3', [join(directory, 'presence.py'), ...address, userId, 'phone']);
+  },
+  'prepared MQTT.js': (userId: string) =>
+    startChild(process.execPath, [join(directory, 'prepared.mjs'), stage.mosquitto.url, backendOf(userId)]),
+  'prepared Paho Python': (userId: string) => {
+    const address = ['127.0.0.1', String(stage.mosquitto.port)];
+    return startChild('/usr/bin/python3', [join(directory, 'prepared.py'), ...address, backendOf(userId)]);
   },
 } satisfies Record<string, (userId: string) => Promise<Child>>;
 

@@ -33,7 +33,7 @@ async function statementsAbout(pool: Pool, users: number): Promise<readonly Stat
     return query(statement);
   }) as typeof pool.query;
   const userIds = Array.from({ length: users }, (_, index) => UserId.parse(`user-${index}`));
-  const heard = { epoch: null, clientId: null, device: null, isRedelivery: false };
+  const heard = { epoch: null, clientId: null, device: null, isRedelivery: false, ticket: null };
   await loadUsers(
     listening,
     userIds.map((userId): Signal => ({ kind: 'will', userId, sessionId: null, ...heard })),

@@ -38,6 +38,7 @@ async function hear(lease: { readonly clientId: string; readonly token: number }
     clientId: null,
     device: null,
     isRedelivery: false,
+    ticket: null,
   } as const;
   const receipt = { packetId: 7, digest: Buffer.from('the same words') };
   const entry = { signal, nowMs: Date.now(), lapseUntilMs: null, receipt, mayBeCommitted: isAgain };

@@ -15,6 +15,8 @@ test('every route says who may call it', async () => {
     'HEAD /users/:id/presence': 'presence:read',
     'GET /users/:id/sessions': 'presence:read',
     'HEAD /users/:id/sessions': 'presence:read',
+    'POST /users/:id/sessions': 'sessions:write',
+    'DELETE /users/:id': 'sessions:write',
     'DELETE /users/:id/sessions': 'sessions:write',
     'DELETE /users/:id/sessions/:sessionId': 'sessions:write',
     'GET /users/:id/events': 'events:read',

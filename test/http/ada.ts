@@ -9,6 +9,7 @@ const common = {
   forgottenEpoch: Epoch.parse(1),
   clientId: ClientId.parse('c1'),
   device: { os: 'ios', label: 'Ada’s "phone"' },
+  keyId: 'key',
   startedAtMs: atMs,
   lastSeenAtMs: atMs + 1_500,
 };

@@ -8,6 +8,7 @@ import { connect } from 'node:net';
 import type { FastifyInstance, RouteOptions } from 'fastify';
 import { pino } from 'pino';
 import { expect } from 'vitest';
+import { SessionId } from '../../src/core/ids.ts';
 import type { HttpServer } from '../../src/http/instance.ts';
 import { createHttpServer, type HttpDeps, listen } from '../../src/http/server.ts';
 import { hooks } from './hook.ts';
@@ -83,6 +84,16 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   }),
   listSessions: async () => [],
   kick: async () => 'done',
+  prepared: {
+    prepare: async ({ userId, sessionId }) => ({
+      kind: 'prepared',
+      sessionId: sessionId ?? SessionId.parse('made-up'),
+      expiresAtMs: 0,
+      will: { topic: `/logout/${encodeURIComponent(userId)}`, payload: { ticket: 't' } },
+      birth: { topic: `/login/${encodeURIComponent(userId)}`, payload: { ticket: 't' } },
+    }),
+  },
+  users: { erase: async () => undefined },
   eventsOfUser: async () => [],
   webhooks: hooks,
   keys,

@@ -16,11 +16,11 @@ type Heard = 'login' | 'will' | 'logout';
 /** A lapse finds the deadline of the session in the future, or over. */
 export type Due = 'early' | 'due';
 
-/** What became of the session: its status, at which of the epochs (`first`: 1, `nothing`: none is known), and what was announced. */
+/** What became of the session: its status, at which of the epochs (`zero`: 0, `first`: 1, `nothing`: none is known), and what was announced. */
 export type Cell = {
   readonly outcome: Outcome;
   readonly status: Session['status'] | 'absent';
-  readonly at: 'nothing' | 'first' | 'older' | 'equal' | 'newer';
+  readonly at: 'nothing' | 'zero' | 'first' | 'older' | 'equal' | 'newer';
   readonly events: readonly EventType[];
 };
 
@@ -66,11 +66,13 @@ const fromOnline = {
     newer: becomes('lost', 'newer'),
   },
   logout: { none: endsEqual, older: isStale('online'), equal: endsEqual, newer: endsNewer },
+  prepare: { none: repeats('online', 'equal') },
   kick: { none: becomes('ended', 'nothing', ends) },
   lapse: { early: becomes('online', 'equal'), due: endsEqual },
 };
 const fromEnded = {
   login: { none: startsNewer, older: isStale('ended'), equal: repeatsEnd, newer: startsNewer },
+  prepare: { none: startsNewer },
   kick: { none: becomes('ended', 'nothing') },
   lapse: stays('ended', 'equal'),
 };
@@ -88,6 +90,7 @@ export const transitions: Table = {
     login: { none: becomes('online', 'first', starts), newer: startsNewer },
     will: fromNothing,
     logout: fromNothing,
+    prepare: { none: becomes('online', 'zero', starts) },
     kick: { none: becomes('absent', 'nothing') },
     lapse: stays('absent', 'nothing'),
   },
@@ -102,6 +105,7 @@ export const transitions: Table = {
       newer: becomes('lost', 'newer'),
     },
     logout: { none: endsEqual, older: isStale('lost'), equal: endsEqual, newer: endsNewer },
+    prepare: { none: movesOn },
     kick: { none: becomes('ended', 'nothing', ends) },
     lapse: { early: becomes('lost', 'equal'), due: endsEqual },
   },
@@ -124,6 +128,7 @@ export const transitions: Table = {
     },
     will: afterKick,
     logout: afterKick,
+    prepare: { none: startsNewer },
     kick: { none: becomes('ended', 'nothing') },
     lapse: stays('ended', 'nothing'),
   },

@@ -56,7 +56,7 @@ export function openVisits(url: string): Visits {
 
 function entryOf(kind: 'login' | 'will', user: string, epoch: number): Entry {
   const identity = { userId: UserId.parse(user), sessionId: SessionId.parse('phone'), epoch: Epoch.parse(epoch) };
-  const signal = { kind, ...identity, clientId: null, device: { os: 'ios' }, isRedelivery: false };
+  const signal = { kind, ...identity, clientId: null, device: { os: 'ios' }, isRedelivery: false, ticket: null };
   const nowMs = Date.now();
   return { signal, nowMs, lapseUntilMs: nowMs, receipt: null, mayBeCommitted: false };
 }
