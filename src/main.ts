@@ -10,6 +10,8 @@ import { parseSettings, type Settings, SettingsError, summaryOf } from './settin
 
 /** From SIGTERM to the end, whatever hangs: orchestrators kill after ten seconds. */
 const closeMsMax = 4_500;
+/** Ctrl-C reaches the whole process group, and npm passes it on: it comes twice. Asking again cuts nothing short; SIGQUIT still does. */
+const askedToEnd = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 async function main(): Promise<void> {
   const settings = parseSettings(process.env, (path) => readFileSync(path, 'utf8'));
@@ -18,13 +20,33 @@ async function main(): Promise<void> {
   const running = new AsyncDisposableStack();
   const starting = start(settings, running, logger);
   // Installed before anything is up: a signal in the middle of the start waits for it, and then takes everything down.
-  closeWithGrace({ delay: closeMsMax, logger: false, skip: ['beforeExit'] }, async ({ signal, err }) => {
+  endOrderly(async (signal, err) => {
     if (err !== undefined) logger.fatal({ event: 'willow.failed', err });
     await starting.catch(() => undefined);
     await running.disposeAsync();
     logger.info({ event: 'willow.stopped', signal });
   });
   await starting;
+}
+
+/** Takes everything down once, and ends the process, when it is asked to end or has failed. */
+function endOrderly(takeDown: (signal: string | undefined, err: Error | undefined) => Promise<void>): void {
+  let isEnding = false;
+  let asked: string | undefined;
+  const { close } = closeWithGrace(
+    { delay: closeMsMax, logger: false, skip: ['beforeExit', ...askedToEnd] },
+    async ({ signal, err }) => {
+      isEnding = true;
+      await takeDown(asked ?? signal, err);
+    },
+  );
+  for (const signal of askedToEnd) {
+    process.on(signal, () => {
+      if (isEnding) return;
+      asked = signal;
+      close();
+    });
+  }
 }
 
 async function start(settings: Settings, running: AsyncDisposableStack, logger: Logger): Promise<void> {
