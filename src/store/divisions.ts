@@ -60,17 +60,28 @@ export async function redivide(tx: Tx, endpointId: string, lanes: number): Promi
   await divide(tx, endpointId, { generation: newest + 1, lanes, position: isWaiting ? start : head });
 }
 
-/** One division, behind a position, in the place of all there are. */
-export async function replaceLanes(
-  tx: Tx,
-  endpointId: string,
-  division: { readonly lanes: number; readonly position: number },
-): Promise<void> {
-  const { rows } = await tx.ask<{ generation: number }>({
-    text: 'with old as (delete from lanes where endpoint_id = $1 returning generation) select max(generation) as generation from old',
-    values: [endpointId],
+/**
+ * Every lane goes back to a position, or stays where it is if that is before: what is owed is never skipped. Only what the log no longer has
+ * (up to `trimmed`) is. Who holds a lane loses it, for it may have sent more than it has recorded; a batch that is fixed before the position
+ * stays fixed. Of a division on its way to its end, lanes that have come there come back; the one that waits for it sends nothing yet.
+ */
+export async function moveBack(tx: Tx, endpointId: string, after: number, trimmed: number): Promise<void> {
+  await tx.ask({
+    text: `insert into lanes (endpoint_id, generation, lane, "of", position, until)
+      select $1, o.generation, n, o."of", o.until, o.until
+      from (select distinct generation, "of", until from lanes where endpoint_id = $1 and until > $2) o, generate_series(0, o."of" - 1) n
+      on conflict do nothing`,
+    values: [endpointId, after],
   });
-  await divide(tx, endpointId, { generation: (rows[0]?.generation ?? 0) + 1, ...division });
+  await tx.ask({
+    // At the end of the log nobody can be beyond the position.
+    text: `update lanes l set token = l.token + 1, batch = case when l.position <= $2 then l.batch end,
+        singles_to = case when l.position <= $2 then l.singles_to end,
+        position = greatest($3, case when l.until is null and w.is_waiting then l.position else least(l.position, $2) end)
+      from (select bool_or(until is not null) as is_waiting from lanes where endpoint_id = $1) w
+      where l.endpoint_id = $1 and (l.position < $3 or $2 < (select position from log_head))`,
+    values: [endpointId, after, trimmed],
+  });
 }
 
 /** The next try is now, and the first. Those who hold the lanes are told by the revision of the endpoint. */

@@ -9,7 +9,7 @@ import { invariant } from '../runtime/invariant.ts';
 import { keyBytes, type Sealing } from '../runtime/sealing.ts';
 import { recordAudit } from './audit.ts';
 import { ask } from './database.ts';
-import { divide, forgetFailures, lockLanes, redivide, replaceLanes } from './divisions.ts';
+import { divide, forgetFailures, lockLanes, moveBack, redivide } from './divisions.ts';
 import { type Gone, headOfLog, type Refusal, startOf } from './log-start.ts';
 import { type Tx, transact } from './transact.ts';
 
@@ -185,7 +185,7 @@ export async function enableEndpoint(pool: pg.Pool, id: string, actor: Actor): P
   });
 }
 
-/** One new division of lanes stands in for all; who held one of the old finds it gone. What is parked stays parked. */
+/** What has come since is sent again, and what is owed stays owed. What is parked stays parked. */
 export async function replayEndpoint(
   pool: pg.Pool,
   id: string,
@@ -197,7 +197,7 @@ export async function replayEndpoint(
     if (before === null) return { kind: 'unknown' };
     const start = await startOf(tx, after);
     if (typeof start !== 'number') return start;
-    await replaceLanes(tx, id, { lanes: before.lanes, position: start });
+    await moveBack(tx, id, start, (await headOfLog(tx)).trimmed);
     await forgetFailures(tx, id);
     return done(await tell(tx, id, { actor, action: 'webhook.replayed', detail: { after } }));
   });

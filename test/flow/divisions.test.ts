@@ -1,3 +1,4 @@
+import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { changeEndpoint, getEndpoint, replayEndpoint } from '../../src/store/endpoints.ts';
 import { releaseLanes, renewLanes } from '../../src/store/lane-leases.ts';
@@ -6,6 +7,7 @@ import {
   appendEvents,
   claimAll,
   divisionsOf,
+  lanesOf,
   make,
   openTables,
   record,
@@ -23,6 +25,11 @@ beforeAll(async () => {
 });
 afterAll(() => tables[Symbol.asyncDispose]());
 
+/** As a process does when it finds that lanes of its own have changed. */
+async function giveBack(pool: pg.Pool, holder: string): Promise<void> {
+  await releaseLanes(pool, await renewLanes(pool, { holder, leaseMs: 60_000 }));
+}
+
 describe('a change of lanes', () => {
   test('lets the old ones come to the mark first, and no new one runs before all of them are gone', async () => {
     const { pool } = tables;
@@ -38,7 +45,7 @@ describe('a change of lanes', () => {
 
     // Nobody else gets them before it has noticed, and given them back.
     expect(await claimAll(pool, 'p2', id)).toEqual([]);
-    await releaseLanes(pool, await renewLanes(pool, { holder: 'p1', leaseMs: 60_000 }));
+    await giveBack(pool, 'p1');
 
     const old = await claimAll(pool, 'p1', id);
     expect(old.map(({ generation, until }) => [generation, until])).toEqual([
@@ -72,28 +79,80 @@ describe('a change of lanes', () => {
 });
 
 describe('a replay', () => {
-  test('moves all lanes back at once; whoever held an old one writes nothing any more', async () => {
+  test('moves all lanes back at once; whoever held one writes nothing any more, and gives it back first', async () => {
     const { pool } = tables;
     const { endpoint } = await make(pool);
     const { id } = endpoint;
     const held = await claimAll(pool, 'p1', id);
     expect(held).toHaveLength(4);
     expect(await replayEndpoint(pool, id, 40, actor)).toMatchObject({ kind: 'done', endpoint: { position: 40 } });
-    expect(await divisionsOf(pool, id)).toEqual(['2: 4 at 40-']);
+    expect(await divisionsOf(pool, id)).toEqual(['1: 4 at 40-']);
     expect(await record(pool, held, 100)).toBe(0);
     expect(await record(pool, held, 100, { isOver: true })).toBe(0);
+    expect(await claimAll(pool, 'p2', id)).toEqual([]);
+    await giveBack(pool, 'p1');
     const next = await claimAll(pool, 'p2', id);
     expect(next.map(({ state }) => state.position)).toEqual([40, 40, 40, 40]);
     expect(await record(pool, next, 50)).toBe(4);
     expect(await getEndpoint(pool, id)).toMatchObject({ position: 50, head: 100 });
   });
 
-  test('stands in for a change of lanes that was not over', async () => {
+  test('moves no lane forward: each goes back to the position, or stays where it is', async () => {
     const { pool } = tables;
-    const { endpoint } = await make(pool);
-    await changeEndpoint(pool, endpoint.id, { lanes: 2 }, actor);
-    await replayEndpoint(pool, endpoint.id, 3, actor);
-    expect(await divisionsOf(pool, endpoint.id)).toEqual(['3: 2 at 3-']);
+    const { endpoint } = await make(pool, { after: 20 });
+    const { id } = endpoint;
+    const [ahead, ...others] = await claimAll(pool, 'p1', id);
+    await record(pool, ahead === undefined ? [] : [ahead], 80);
+    await record(pool, others.slice(0, 1), 30);
+    const places = async () => (await lanesOf(pool, id)).map(({ position }) => position).toSorted((a, b) => a - b);
+    expect(await places()).toEqual([20, 20, 30, 80]);
+    expect(await replayEndpoint(pool, id, 100, actor)).toMatchObject({ kind: 'done', endpoint: { position: 20 } });
+    expect(await places()).toEqual([20, 20, 30, 80]);
+    await replayEndpoint(pool, id, 50, actor);
+    expect(await places()).toEqual([20, 20, 30, 50]);
+    await replayEndpoint(pool, id, 10, actor);
+    expect(await places()).toEqual([10, 10, 10, 10]);
+  });
+
+  test('leaves a batch fixed that was fixed before its position, and no other', async () => {
+    const { pool } = tables;
+    const { endpoint } = await make(pool, { lanes: 1, maxBatch: 3, after: 20 });
+    const { id } = endpoint;
+    const [lane] = await claimAll(pool, 'p1', id);
+    if (lane === undefined) throw new Error('there is no lane');
+    await record(pool, [lane], 20, { state: { ...lane.state, batch: [21, 22, 25], singlesTo: 30 } });
+    const fixed = async (): Promise<unknown> => {
+      const { rows } = await pool.query('select position, batch::int[], singles_to from lanes where endpoint_id = $1', [
+        id,
+      ]);
+      return rows[0];
+    };
+    await replayEndpoint(pool, id, 22, actor);
+    expect(await fixed()).toEqual({ position: 20, batch: [21, 22, 25], singles_to: 30 });
+    await replayEndpoint(pool, id, 19, actor);
+    expect(await fixed()).toEqual({ position: 19, batch: null, singles_to: null });
+  });
+
+  test('during a change of lanes moves the old ones, those that have come to the mark too; the new ones go on to wait', async () => {
+    const { pool } = tables;
+    const { endpoint } = await make(pool, { after: 60 });
+    const { id } = endpoint;
+    await changeEndpoint(pool, id, { lanes: 2 }, actor);
+    const old = await claimAll(pool, 'p1', id);
+    await record(pool, old.slice(0, 3), 100, { isOver: true });
+    expect(await divisionsOf(pool, id)).toEqual(['1: 1 (not whole) at 60-100', '2: 2 at 100-']);
+    await replayEndpoint(pool, id, 100, actor);
+    expect(await divisionsOf(pool, id)).toEqual(['1: 1 (not whole) at 60-100', '2: 2 at 100-']);
+    await replayEndpoint(pool, id, 3, actor);
+    expect(await divisionsOf(pool, id)).toEqual(['1: 4 at 3-100', '2: 2 at 100-']);
+  });
+
+  test('lifts an endpoint over what the log no longer has, and over nothing else', async () => {
+    await using own = await openTables();
+    await appendEvents(own.pool, [1, 2, 3, 4, 5]);
+    const { endpoint } = await make(own.pool, { after: 0 });
+    await trim(own.pool, 2);
+    expect(await replayEndpoint(own.pool, endpoint.id, 5, actor)).toMatchObject({ endpoint: { position: 2 } });
   });
 
   test('keeps within the log, and leaves an endpoint that is unknown alone', async () => {

@@ -59,6 +59,32 @@ test('a replay in the middle of a delivery begins anew, and what was under way d
   expect(positions.slice(-4)).toEqual(all);
 });
 
+test('a replay from beyond what was sent skips nothing: what is owed is sent, of an endpoint that fails and of one that is paused', async () => {
+  let status = 500;
+  play.receiver.answer(() => status);
+  const failing = await play.hook({ lanes: 2 });
+  const paused = await play.hook({ lanes: 2, url: new URL('/paused', play.receiver.url).href });
+  await call(play.willow, 'PATCH', `/webhooks/${paused}`, { enabled: false });
+  for (const userId of ['o1', 'o2']) await play.login(userId);
+  await play.willow.presenceWhen('o2', ({ status: is }) => is === 'online');
+  await attemptsWhen(play.willow, failing, 1);
+  const head = await headOf(play.stage);
+  for (const id of [failing, paused]) {
+    for (const from of [{ since: '2100-01-01T00:00:00Z' }, { after: head }]) {
+      expect(await post(`${id}/replay`, from)).toMatchObject({ status: 200, body: { lag: { position: head - 4 } } });
+    }
+  }
+  status = 204;
+  await post(`${paused}/enable`);
+  await post(`${failing}/enable`);
+  await play.receiver.takenWhen(8);
+  for (const path of ['/hook', '/paused']) {
+    const taken = withoutRepeats(play.receiver.deliveries().filter((delivery) => delivery.path === path));
+    const positions = taken.map(({ position }) => position).toSorted((a, b) => a - b);
+    expect(positions).toEqual([1, 2, 3, 4].map((n) => head - 4 + n));
+  }
+});
+
 test('a paused endpoint is sent nothing, and goes on from its place when it is enabled, however it is enabled', async () => {
   const id = await play.hook({ lanes: 1 });
   const set = (enabled: boolean) => call(play.willow, 'PATCH', `/webhooks/${id}`, { enabled });
