@@ -84,6 +84,8 @@ export class LaneRun {
   #passed: number;
   /** When the event that is being delivered happened; null while there is none. */
   #oldestAtMs: number | null = null;
+  /** It waits for the log to grow, and owes nothing. */
+  #isIdle = false;
   /** The events of the batch in hand, where this process put it together. */
   #batchEvents: readonly LogEvent[] | null = null;
   /** The last record, and the one before it. */
@@ -103,6 +105,11 @@ export class LaneRun {
 
   get oldestAtMs(): number | null {
     return this.#oldestAtMs;
+  }
+
+  /** Records how far an idle lane is: what it passed was none of its own, and so nobody has been told of it. */
+  noteProgress(): void {
+    if (this.#isIdle && this.#passed > this.#state.position) void this.#save(done(this.#passed, this.#state));
   }
 
   /**
@@ -174,14 +181,22 @@ export class LaneRun {
     const events = await this.#collect(endpoint, isSingle ? 1 : endpoint.maxBatch);
     const [first] = events;
     if (first === undefined) {
-      if (this.#passed - this.#state.position >= passedMax)
-        await this.#save({ ...this.#state, position: this.#passed });
-      if (until === null || this.#passed < until) await this.#deps.log.grown(this.#passed, stop);
+      if (this.#passed - this.#state.position >= passedMax) await this.#save(done(this.#passed, this.#state));
+      if (until === null || this.#passed < until) await this.#waitForMore(stop);
       return null;
     }
+    // Whatever is before it is none of its own: the record of the delivery says so too.
+    this.#passed = first.position - 1;
+    this.#state = { ...this.#state, position: this.#passed };
     if (isSingle) return deliveryOf(endpoint.id, events, [first.position]);
     this.#batchEvents = events;
     return (await this.#save({ ...this.#state, batch: events.map(({ position }) => position) })) ? null : 'over';
+  }
+
+  async #waitForMore(stop: AbortSignal): Promise<void> {
+    this.#isIdle = true;
+    await this.#deps.log.grown(this.#passed, stop);
+    this.#isIdle = false;
   }
 
   /** Events of this lane, in their order, as many as are there and wanted; the first page that has any is enough. */

@@ -30,6 +30,8 @@ const leaseMs = 6_000;
 /** Ours ends earlier than the database's. */
 const safetyMs = 1_000;
 const renewEveryMs = 1_000;
+/** How far idle lanes are is recorded so often, all of them in one statement: they pass events all the time, and one by one would be a write for each. */
+const progressEveryMs = 3_000;
 /** What is being sent when the process stops may be answered for so long. */
 const finishMsMax = 2_000;
 const claimMax = 500;
@@ -53,6 +55,7 @@ export class Lanes {
   #endpoints: ReadonlyMap<string, Endpoint> = new Map();
   /** By the clock that goes on while the process is stopped. */
   #heldUntilMs = 0;
+  #progressAtMs = 0;
   #hinted = Promise.withResolvers<void>();
   readonly #attending = new Map<string, Promise<void>>();
   #expiry: NodeJS.Timeout | undefined;
@@ -93,6 +96,7 @@ export class Lanes {
       await this.#renew();
       await this.#share();
       this.#attend(signal);
+      this.#noteProgress();
       onSuccess();
       const waiting = new AbortController();
       await Promise.race([this.#hinted.promise, pause(renewEveryMs, AbortSignal.any([signal, waiting.signal]))]);
@@ -181,6 +185,12 @@ export class Lanes {
       };
       this.#attending.set(endpointId, attend());
     }
+  }
+
+  #noteProgress(): void {
+    if (performance.now() < this.#progressAtMs + progressEveryMs) return;
+    this.#progressAtMs = performance.now();
+    for (const { run } of this.#running.values()) run.noteProgress();
   }
 
   #attended(endpointId: string): Endpoint | null {
