@@ -10,7 +10,7 @@ import { listenForHints } from './store/hints.ts';
 import { claimLanes, fairShare, leaveWorkers, releaseLanes, renewLanes } from './store/lane-leases.ts';
 import { type AttemptRow, type LaneWrite, writeLanes } from './store/lanes.ts';
 import { readEvents, readLog } from './store/log.ts';
-import { claimParked, settleParked, trimAttempts } from './store/parked.ts';
+import { attemptsTrimRowsMax, claimParked, settleParked, trimAttempts } from './store/parked.ts';
 import { getSigningEndpoint, listSigningEndpoints, openSecrets, type SigningEndpoint } from './store/signing.ts';
 import type { Endpoint } from './webhooks/lane.ts';
 import { Lanes, type LanesDeps } from './webhooks/lanes.ts';
@@ -23,9 +23,12 @@ import type { Sender, Sent } from './webhooks/send.ts';
 
 /** A loop that has not succeeded for so long is not working. */
 const loopSilenceMsMax = 15_000;
-/** Of each endpoint, the newest. */
-const attemptsKeptMax = 1_000;
+/** Of each endpoint, the newest that were delivered, and as many of the others. */
+export const attemptsKeptMax = 1_000;
 const trimEveryMs = 10_000;
+/** In one statement; then those who deliver come first. */
+const trimEndpointsMax = 100;
+const trimPauseMs = 100;
 const trimBackOff = { firstMs: 1_000, lastMs: 30_000 };
 
 /** Longer than an attempt can take. */
@@ -44,12 +47,18 @@ export async function runLanes(base: Base, parts: LanesParts, signal: AbortSigna
     signal: ended.signal,
     logger,
   });
-  const lanes = new Lanes({ ...lanesPort(base, parts), lane: laneDeps(base, parts, log, recorder), logger });
+  /** Where there may be attempts to trim since the last time; who loses one of these to an error trims at its next attempt. */
+  const tried = new Set<string>();
+  const port = lanesPort(base, parts, tried);
+  const lanes = new Lanes({ ...port, lane: laneDeps(base, parts, { log, recorder, tried }), logger });
   metrics.watchLanes(() => lanes.lags(), nowMs);
   const trim = async (): Promise<number> => {
-    const ids = lanes.lags().map(({ endpointId }) => endpointId);
-    if (ids.length > 0) await trimAttempts(pool, ids, attemptsKeptMax);
-    return trimEveryMs;
+    const ids = [...tried].slice(0, trimEndpointsMax);
+    if (ids.length === 0) return trimEveryMs;
+    for (const id of ids) tried.delete(id);
+    const trimmed = await trimAttempts(pool, ids, attemptsKeptMax);
+    if (trimmed >= attemptsTrimRowsMax) for (const id of ids) tried.add(id);
+    return tried.size > 0 ? trimPauseMs : trimEveryMs;
   };
   const hints = {
     willow_log: () => log.hint(),
@@ -64,7 +73,11 @@ export async function runLanes(base: Base, parts: LanesParts, signal: AbortSigna
   ]);
 }
 
-function lanesPort(base: Base, { pool, sealing, sender }: LanesParts): Omit<LanesDeps, 'lane' | 'logger'> {
+function lanesPort(
+  base: Base,
+  { pool, sealing, sender }: LanesParts,
+  tried: Set<string>,
+): Omit<LanesDeps, 'lane' | 'logger'> {
   const holder = randomUUID();
   const opened = openedBy(sealing, base);
   const parked: Omit<ParkedDeps, 'endpoint'> = {
@@ -72,6 +85,7 @@ function lanesPort(base: Base, { pool, sealing, sender }: LanesParts): Omit<Lane
     send: (endpoint, message, kill) => sendTo(sender, endpoint, message, base.nowMs, kill),
     settle: (one, message, sent) => {
       const { position } = one.event;
+      tried.add(one.endpointId);
       const attempt = attemptRow({ message, sent, atMs: base.nowMs(), first: position, last: position, count: 1 });
       return settleParked(pool, one, { isDelivered: sent.attempt.kind === 'delivered', attempt });
     },
@@ -87,7 +101,11 @@ function lanesPort(base: Base, { pool, sealing, sender }: LanesParts): Omit<Lane
   };
 }
 
-function laneDeps(base: Base, { pool, sender }: LanesParts, log: LogReader, recorder: Recorder): LanesDeps['lane'] {
+function laneDeps(
+  base: Base,
+  { pool, sender }: LanesParts,
+  { log, recorder, tried }: { readonly log: LogReader; readonly recorder: Recorder; readonly tried: Set<string> },
+): LanesDeps['lane'] {
   const { logger, metrics, nowMs } = base;
   return {
     log,
@@ -99,6 +117,7 @@ function laneDeps(base: Base, { pool, sender }: LanesParts, log: LogReader, reco
     delivered: (events, atMs) => metrics.delivered(events.map((event) => atMs - event.atMs)),
     attempted: ({ attempt, durationMs, detail }, { endpointId, lane }, events, verdict) => {
       const outcome = attempt.kind;
+      tried.add(endpointId);
       metrics.attempts.inc({ outcome });
       const level = verdict === 'done' ? 'debug' : verdict === 'retry' ? 'info' : 'warn';
       logger[level]({ event: 'delivery.attempted', endpointId, lane, events, outcome, verdict, detail, durationMs });

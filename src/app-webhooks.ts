@@ -7,7 +7,7 @@ import type { AttemptsPort } from './http/routes/attempts.ts';
 import type { Done, DoneWithSecret, TestResult, WebhookRefusal, WebhooksPort } from './http/routes/webhooks.ts';
 import type { Logger } from './runtime/logger.ts';
 import { SealError, type Sealing } from './runtime/sealing.ts';
-import { listAttempts, listParked, retryParked } from './store/attempts.ts';
+import { listAttempts, listParked, removeParked, retryParked } from './store/attempts.ts';
 import {
   changeEndpoint,
   createEndpoint,
@@ -57,9 +57,10 @@ export function createWebhooksPort(pool: pg.Pool, options: WebhooksOptions): Web
       const result = await sendTest(id).catch(unsigned);
       return result === null ? { kind: 'unknown' } : { kind: 'sent', result };
     },
-    listAttempts: (id, page) => listAttempts(pool, id, page),
+    listAttempts: (id, outcome, page) => listAttempts(pool, id, outcome, page),
     listParked: (id, page) => listParked(pool, id, page),
     retryParked: (id, parkedId, caller) => retryParked(pool, id, parkedId, actorOf(caller)),
+    removeParked: (id, parkedId, caller) => removeParked(pool, id, parkedId, actorOf(caller)),
   };
 }
 

@@ -13,6 +13,7 @@ export const auditActions = [
   'webhook.replayed',
   'webhook.removed',
   'parked.retried',
+  'parked.removed',
   'session.prepared',
   'session.kicked',
   'user.kicked',

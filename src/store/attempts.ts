@@ -1,4 +1,4 @@
-// What was tried for an endpoint, and what was given up and parked: lists for a person, and the second chance of what is parked.
+// What was tried for an endpoint, and what was given up and parked: lists for a person, who lets what is parked be sent again, or removes it.
 
 import type pg from 'pg';
 import type { Actor } from '../core/audit.ts';
@@ -38,17 +38,19 @@ export type ParkedEvent = {
 /** Of a list, newest first. */
 export type IdPage = { readonly limit: number; readonly before: number | null };
 
-/** Null when there is no such endpoint. */
+/** Those with one outcome, or all of them; null when there is no such endpoint. What is read is bounded by what is kept. */
 export async function listAttempts(
   pool: pg.Pool,
   endpointId: string,
+  outcome: string | null,
   page: IdPage,
 ): Promise<readonly Attempt[] | null> {
   const { rows } = await ask<Attempt>(pool, {
     text: `select id, webhook_id as "webhookId", first_position as first, last_position as last, count, at as "atMs",
         duration_ms as "durationMs", outcome, status, detail, body
-      from attempts where endpoint_id = $1 and ($2::bigint is null or id < $2) order by id desc limit $3`,
-    values: [endpointId, page.before, page.limit],
+      from attempts where endpoint_id = $1 and ($2::bigint is null or id < $2) and ($4::text is null or outcome = $4)
+      order by id desc limit $3`,
+    values: [endpointId, page.before, page.limit, outcome],
   });
   return rows.length > 0 || (await isThere(pool, endpointId)) ? rows : null;
 }
@@ -87,6 +89,27 @@ export async function retryParked(
     return retried;
   });
   return count > 0 || (await isThere(pool, endpointId)) ? count : null;
+}
+
+/** Gives one parked event up for good; false when there is none, and null when there is no such endpoint. */
+export async function removeParked(
+  pool: pg.Pool,
+  endpointId: string,
+  parkedId: number,
+  actor: Actor,
+): Promise<boolean | null> {
+  const wasThere = await transact(pool, async (tx) => {
+    const { rows } = await tx.ask<{ position: number }>({
+      text: 'delete from parked where endpoint_id = $1 and id = $2 returning position',
+      values: [endpointId, parkedId],
+    });
+    const [removed] = rows;
+    if (removed === undefined) return false;
+    const detail = { parkedId, position: removed.position };
+    await recordAudit(tx, { actor, action: 'parked.removed', target: `webhook:${endpointId}`, detail });
+    return true;
+  });
+  return wasThere || (await isThere(pool, endpointId)) ? wasThere : null;
 }
 
 async function isThere(pool: pg.Pool, endpointId: string): Promise<boolean> {

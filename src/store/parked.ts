@@ -55,13 +55,23 @@ export async function settleParked(
   });
 }
 
-/** The newest attempts of an endpoint are kept. */
-export async function trimAttempts(pool: pg.Pool, endpointIds: readonly string[], rowsMax: number): Promise<void> {
-  await ask(pool, {
+/** In one statement, so that nobody waits for it. */
+export const attemptsTrimRowsMax = 5_000;
+
+/**
+ * Of each endpoint the newest that were delivered are kept, and the newest of the others: successes do not push failures out. Removes some of
+ * what is too much, and returns how many.
+ */
+export async function trimAttempts(pool: pg.Pool, endpointIds: readonly string[], keptMax: number): Promise<number> {
+  const beyond = (condition: string) => `(select n.endpoint_id, n.id from attempts n
+      where n.endpoint_id = mine.endpoint_id and n.outcome ${condition} order by n.id desc offset $2 limit $3)`;
+  const { rowCount } = await ask(pool, {
     name: 'trim-attempts',
-    text: `delete from attempts a using unnest($1::text[]) as mine(endpoint_id)
-      where a.endpoint_id = mine.endpoint_id and a.id < (
-        select n.id from attempts n where n.endpoint_id = mine.endpoint_id order by n.id desc offset $2 limit 1)`,
-    values: [endpointIds, rowsMax - 1],
+    text: `delete from attempts a using (
+        select o.endpoint_id, o.id from unnest($1::text[]) as mine(endpoint_id)
+        cross join lateral (${beyond(`= 'delivered'`)} union all ${beyond(`<> 'delivered'`)}) o limit $3) old
+      where a.endpoint_id = old.endpoint_id and a.id = old.id`,
+    values: [endpointIds, keptMax, attemptsTrimRowsMax],
   });
+  return rowCount ?? 0;
 }

@@ -115,16 +115,19 @@ describe('what somebody does is in the trail, with who it was', () => {
     ]);
   });
 
-  test('parked events that are sent again', async () => {
+  test('parked events that are sent again, or given up', async () => {
     const id = await createHook();
     const [, second] = await park(id, 3);
     const left = await leftBy(async () => {
       await send('POST', `/webhooks/${id}/parked/${second}/retry`);
       await send('POST', `/webhooks/${id}/parked/retry`);
+      await send('DELETE', `/webhooks/${id}/parked/${second}`);
+      await send('DELETE', `/webhooks/${id}/parked/${second}`);
     });
     expect(left).toEqual([
       `parked.retried webhook:${id} {"retried":1,"parkedId":${second}}`,
       `parked.retried webhook:${id} {"retried":3}`,
+      `parked.removed webhook:${id} {"parkedId":${second},"position":2}`,
     ]);
   });
 

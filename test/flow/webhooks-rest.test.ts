@@ -123,7 +123,7 @@ describe('a replay', () => {
   });
 });
 
-test('attempts and parked events are listed newest first, page by page; parked ones are retried one by one or all', async () => {
+test('attempts and parked events are listed newest first, page by page; parked ones are retried one by one or all, or removed', async () => {
   const { body: made } = await send('POST', '', { url });
   const { body: other } = await send('POST', '', { url });
   const event = {
@@ -138,7 +138,8 @@ test('attempts and parked events are listed newest first, page by page; parked o
   for (const { id } of [made, other]) {
     await database.pool.query(
       `insert into attempts (endpoint_id, webhook_id, first_position, last_position, count, at, duration_ms, outcome, status, body)
-       select $1, $1 || '_' || n, n, n, 1, now(), 5, 'refused', 422, 'no' from generate_series(1, 7) n`,
+       select $1, $1 || '_' || n, n, n, 1, now(), 5, case n % 2 when 0 then 'failed' else 'refused' end, 422, 'no'
+       from generate_series(1, 7) n`,
       [id],
     );
     await database.pool.query(
@@ -152,6 +153,11 @@ test('attempts and parked events are listed newest first, page by page; parked o
     3,
   );
   expect(attempts.map(({ firstPosition }) => firstPosition)).toEqual([7, 6, 5, 4, 3, 2, 1]);
+  const { items: failed } = await readPages<{ firstPosition: number }>(
+    `${willow.http}/webhooks/${made.id}/attempts?outcome=failed`,
+    2,
+  );
+  expect(failed.map(({ firstPosition }) => firstPosition)).toEqual([6, 4, 2]);
   type ParkedBody = { id: number; event: { position: number }; retryAt: string | null };
   const listParked = async (id: string) =>
     (await readPages<ParkedBody>(`${willow.http}/webhooks/${id}/parked`, 2)).items;
@@ -170,6 +176,13 @@ test('attempts and parked events are listed newest first, page by page; parked o
   expect(foreign).toMatchObject({ status: 404, body: { type: 'urn:willow:problem:unknown-parked' } });
   expect(await send('POST', `/${made.id}/parked/retry`)).toMatchObject({ status: 202, body: { retried: 5 } });
   expect([await retriedOf(made.id), await retriedOf(other.id)]).toEqual([5, 0]);
+
+  const remove = (of: string, id: number | undefined) => send('DELETE', `/${of}/parked/${id}`);
+  expect(await remove(made.id, stranger?.id)).toMatchObject({ status: 404 });
+  expect((await remove(made.id, parked[2]?.id)).status).toBe(204);
+  expect(await remove(made.id, parked[2]?.id)).toMatchObject({ status: 404 });
+  expect((await listParked(made.id)).map((left) => left.event.position)).toEqual([5, 4, 2, 1]);
+  expect(await listParked(other.id)).toHaveLength(5);
 });
 
 test('a newer key in front takes over at the start, and a secret that no key opens is named in the log', async () => {

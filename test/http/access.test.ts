@@ -38,6 +38,7 @@ test('every route says who may call it', async () => {
     'HEAD /webhooks/:id/parked': 'webhooks:admin',
     'POST /webhooks/:id/parked/retry': 'webhooks:admin',
     'POST /webhooks/:id/parked/:parkedId/retry': 'webhooks:admin',
+    'DELETE /webhooks/:id/parked/:parkedId': 'webhooks:admin',
     'POST /keys': 'keys:admin',
     'GET /keys': 'keys:admin',
     'HEAD /keys': 'keys:admin',

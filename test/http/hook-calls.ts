@@ -32,6 +32,14 @@ export function remembering() {
       asked.push([id, parkedId]);
       return parkedId === 4 ? 0 : 1;
     },
+    removeParked: async (id, parkedId) => {
+      asked.push([id, parkedId]);
+      return parkedId !== 4;
+    },
+    listAttempts: async (id, outcome) => {
+      asked.push([id, outcome]);
+      return [];
+    },
   };
   return { asked, webhooks };
 }

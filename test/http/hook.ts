@@ -72,4 +72,5 @@ export const hooks: HttpDeps['webhooks'] = {
   listAttempts: async () => [],
   listParked: async () => [],
   retryParked: async () => 1,
+  removeParked: async () => true,
 };

@@ -38,15 +38,17 @@ describe('lists of webhooks are paged, each item once, in the order of the store
 
   test('attempts and parked events', async () => {
     const ids = Array.from({ length: 23 }, (_, n) => 100 - n);
-    const page =
-      <Row>(row: Row) =>
-      async (_id: string, { limit, before }: { limit: number; before: number | null }) =>
-        ids
-          .filter((id) => before === null || id < before)
-          .slice(0, limit)
-          .map((id) => ({ ...row, id }));
+    const page = <Row>(row: Row, { limit, before }: { limit: number; before: number | null }) =>
+      ids
+        .filter((id) => before === null || id < before)
+        .slice(0, limit)
+        .map((id) => ({ ...row, id }));
     await using served = await serve({
-      webhooks: { ...hooks, listAttempts: page(attempt), listParked: page(parked) },
+      webhooks: {
+        ...hooks,
+        listAttempts: async (_id, _outcome, asked) => page(attempt, asked),
+        listParked: async (_id, asked) => page(parked, asked),
+      },
     });
     expect(await readAll(served, '/webhooks/whe_1/attempts')).toEqual(ids);
     expect(await readAll(served, '/webhooks/whe_1/parked')).toEqual(ids);

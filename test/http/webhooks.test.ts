@@ -131,6 +131,7 @@ test('what is unknown is 404 everywhere, and an id that none can have is 400', a
       listAttempts: async () => null,
       listParked: async () => null,
       retryParked: async () => null,
+      removeParked: async () => null,
     },
   });
   const calls = [
@@ -140,6 +141,7 @@ test('what is unknown is 404 everywhere, and an id that none can have is 400', a
     ['GET', '/parked'],
     ['POST', '/parked/retry'],
     ['POST', '/parked/3/retry'],
+    ['DELETE', '/parked/3'],
   ] as const;
   for (const [method, path] of calls) {
     expectProblem(await served.call({ method, path: `/webhooks/nobody${path}` }), 404, 'unknown-webhook');
@@ -162,6 +164,34 @@ test('one parked event is retried, or all of them', async () => {
   for (const id of ['x', '-1', '1.5', '9999999999999999']) {
     const problem = expectProblem(await retry(`/${id}`), 400, 'bad-input');
     expect(problem.errors?.map(({ name }) => name)).toEqual(['parkedId']);
+  }
+});
+
+test('one parked event is removed', async () => {
+  const { asked, webhooks } = remembering();
+  await using served = await serve({ webhooks });
+  const remove = (which: string) => send(served, 'DELETE', `/webhooks/whe_1/parked/${which}`);
+  expect(await remove('3')).toMatchObject({ status: 204, body: '' });
+  expectProblem(await remove('4'), 404, 'unknown-parked');
+  expectProblem(await remove('x'), 400, 'bad-input');
+  expect(asked).toEqual([
+    ['whe_1', 3],
+    ['whe_1', 4],
+  ]);
+});
+
+test('attempts are listed by their outcome, or all of them', async () => {
+  const { asked, webhooks } = remembering();
+  await using served = await serve({ webhooks });
+  const list = (query: string) => served.call({ path: `/webhooks/whe_1/attempts${query}` });
+  for (const outcome of ['delivered', 'refused', 'gone', 'failed']) {
+    expect((await list(`?outcome=${outcome}&limit=5`)).status).toBe(200);
+    expect(asked.pop()).toEqual(['whe_1', outcome]);
+  }
+  expect((await list('')).status).toBe(200);
+  expect(asked).toEqual([['whe_1', null]]);
+  for (const query of ['?outcome=', '?outcome=Failed', '?outcome=failed&outcome=gone']) {
+    expectProblem(await list(query), 400, 'bad-input');
   }
 });
 

@@ -34,7 +34,7 @@ export async function readPages<Item>(
   let cursor: string | null = '';
   while (cursor !== null) {
     const page: PageBody<Item> = await readPage(
-      `${url}?limit=${limit}${cursor === '' ? '' : `&cursor=${cursor}`}`,
+      `${url}${url.includes('?') ? '&' : '?'}limit=${limit}${cursor === '' ? '' : `&cursor=${cursor}`}`,
       headers,
     );
     if (page.data.length > limit) throw new Error(`${url} gave ${page.data.length} items for a limit of ${limit}`);

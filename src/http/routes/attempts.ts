@@ -1,4 +1,4 @@
-// What was tried for a webhook, and the events that it refused: lists for a person, and a second chance.
+// What was tried for a webhook, and the events that it refused: lists for a person, who gives those a second chance, or up.
 
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
@@ -12,6 +12,11 @@ import { attemptBody, type LoggedEvent, parkedBody } from '../render.ts';
 const Place = z.strictObject({ id: z.int().min(0) });
 const attemptsCursor = defineCursor('attempts', Place);
 const parkedCursor = defineCursor('parked', Place);
+
+const outcomes = ['delivered', 'refused', 'gone', 'failed'] as const;
+const AttemptsQuery = PageQuery.extend({
+  outcome: z.enum(outcomes, `must be one of ${outcomes.join(', ')}`).optional(),
+});
 
 export type Attempt = {
   readonly id: number;
@@ -43,18 +48,28 @@ type IdPage = { readonly limit: number; readonly before: number | null };
 
 /** Newest first. Null: there is no such webhook. */
 export type AttemptsPort = {
-  readonly listAttempts: (id: string, page: IdPage) => Promise<readonly Attempt[] | null>;
+  /** Of one outcome, or of all where that is null. */
+  readonly listAttempts: (
+    id: string,
+    outcome: (typeof outcomes)[number] | null,
+    page: IdPage,
+  ) => Promise<readonly Attempt[] | null>;
   readonly listParked: (id: string, page: IdPage) => Promise<readonly ParkedEvent[] | null>;
   /** One, or all where that is null; how many there were. */
   readonly retryParked: (id: string, parkedId: number | null, caller: Caller) => Promise<number | null>;
+  /** Whether it was there. */
+  readonly removeParked: (id: string, parkedId: number, caller: Caller) => Promise<boolean | null>;
 };
 
-export function attemptRoutes(app: HttpServer, { listAttempts, listParked, retryParked }: AttemptsPort): void {
+export function attemptRoutes(
+  app: HttpServer,
+  { listAttempts, listParked, retryParked, removeParked }: AttemptsPort,
+): void {
   app.get(
     '/webhooks/:id/attempts',
-    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, querystring: PageQuery } },
-    async ({ params, query }, reply) =>
-      list(reply, query, attemptsCursor, (page) => listAttempts(params.id, page), attemptBody),
+    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, querystring: AttemptsQuery } },
+    async ({ params, query: { outcome = null, ...query } }, reply) =>
+      list(reply, query, attemptsCursor, (page) => listAttempts(params.id, outcome, page), attemptBody),
   );
 
   app.get(
@@ -82,6 +97,16 @@ export function attemptRoutes(app: HttpServer, { listAttempts, listParked, retry
       if (count === null) return sendProblem(reply, { type: 'unknown-webhook' });
       if (count === 0) return sendProblem(reply, { type: 'unknown-parked' });
       return reply.code(202).send({ retried: count });
+    },
+  );
+
+  app.delete(
+    '/webhooks/:id/parked/:parkedId',
+    { config: { scope: 'webhooks:admin' }, schema: { params: ParkedPath } },
+    async (request, reply) => {
+      const wasThere = await removeParked(request.params.id, request.params.parkedId, callerOf(request));
+      if (wasThere === null) return sendProblem(reply, { type: 'unknown-webhook' });
+      return wasThere ? reply.code(204).send() : sendProblem(reply, { type: 'unknown-parked' });
     },
   );
 }
