@@ -38,8 +38,10 @@ export function createWebhooksPort(pool: pg.Pool, options: WebhooksOptions): Web
   const { sealing, sendTest, targetProblem } = options;
   return {
     targetProblem,
-    create: async (wanted, caller) =>
-      sealing === null ? noSecretKey : withSecret(await createEndpoint(pool, sealing, wanted, actorOf(caller))),
+    create: async ({ enabled, ...wanted }, caller) => {
+      if (sealing === null) return noSecretKey;
+      return withSecret(await createEndpoint(pool, sealing, { ...wanted, isEnabled: enabled }, actorOf(caller)));
+    },
     list: (page) => listEndpoints(pool, page),
     get: (id) => getEndpoint(pool, id),
     change: async (id, { enabled, ...changes }, caller) =>

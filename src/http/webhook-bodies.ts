@@ -45,6 +45,7 @@ const Types = z
 
 const Lanes = wholeNumber(1, lanesMax);
 const MaxBatch = wholeNumber(1, batchEventsMax);
+const Enabled = z.boolean('must be true or false');
 const Position = wholeNumber(0, Number.MAX_SAFE_INTEGER);
 const Time = z.iso
   .datetime({ offset: true, error: 'must be a time in ISO 8601, such as 2026-11-23T08:00:00Z' })
@@ -61,6 +62,7 @@ export function newWebhook(targetProblem: UrlProblem) {
       lanes: Lanes.default(lanesDefault),
       maxBatch: MaxBatch.default(1),
       after: Position.nullable().default(null),
+      enabled: Enabled.default(true),
     },
     isObject,
   );
@@ -74,7 +76,7 @@ export function changedWebhook(targetProblem: UrlProblem) {
       events: Types.optional(),
       lanes: Lanes.optional(),
       maxBatch: MaxBatch.optional(),
-      enabled: z.boolean('must be true or false').optional(),
+      enabled: Enabled.optional(),
     },
     isObject,
   );

@@ -121,11 +121,11 @@ async function read(tx: Tx, id: string): Promise<Endpoint | null> {
   return rows[0] === undefined ? null : endpointOf(rows[0]);
 }
 
-/** Starts behind `after`, or at the end of the log where that is null. */
+/** Starts behind `after`, or at the end of the log where that is null; paused, it keeps that place until it is enabled. */
 export async function createEndpoint(
   pool: pg.Pool,
   sealing: Sealing,
-  wish: EndpointWish & { readonly after: number | null },
+  wish: EndpointWish & { readonly after: number | null; readonly isEnabled: boolean },
   actor: Actor,
 ): Promise<WithSecret | Refusal | TooMany> {
   const id = `whe_${randomBytes(16).toString('base64url')}`;
@@ -141,6 +141,7 @@ export async function createEndpoint(
         values ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), clock_timestamp())`,
       values: [id, wish.url, wish.description, wish.events, wish.lanes, wish.maxBatch, sealing.seal(secret, id)],
     });
+    if (!wish.isEnabled) await pauseSending(tx, id);
     await divide(tx, id, { generation: 1, lanes: wish.lanes, position: start });
     return withSecret(await tell(tx, id, { actor, action: 'webhook.created', detail: shown(wish) }), secret);
   });

@@ -104,7 +104,7 @@ describe('what somebody does is in the trail, with who it was', () => {
       await send('DELETE', `/webhooks/${id}`);
     });
     const origin = '"url":"https://hooks.example.com"';
-    const wish = '"after":null,"lanes":8,"events":["user.offline"],"maxBatch":1,"description":null';
+    const wish = '"after":null,"lanes":8,"events":["user.offline"],"enabled":true,"maxBatch":1,"description":null';
     expect(left.map((line) => line.replace(` webhook:${id}`, ''))).toEqual([
       `webhook.created {${origin},${wish}}`,
       `webhook.changed {${origin},"enabled":false,"description":"billing"}`,

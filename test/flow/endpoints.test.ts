@@ -52,6 +52,19 @@ describe('a new endpoint', () => {
     expect(await divisionsOf(pool, endpoint.id)).toEqual(['1: 4 at 100-']);
   });
 
+  test('that is made paused is sent nothing, and has its place: what comes meanwhile is sent when it is enabled', async () => {
+    await using own = await openTables();
+    await appendEvents(own.pool, [1, 2]);
+    const { id, ...shown } = (await make(own.pool, { isEnabled: false })).endpoint;
+    expect(shown).toMatchObject({ disabledReason: 'paused', position: 2 });
+    await appendEvents(own.pool, [3]);
+    expect(await claimAll(own.pool, 'p1', id)).toEqual([]);
+    expect(await enableEndpoint(own.pool, id, actor)).toMatchObject({
+      endpoint: { disabledReason: null, position: 2 },
+    });
+    expect(await claimAll(own.pool, 'p1', id)).toHaveLength(4);
+  });
+
   test('starts where it says, but not before the log or behind it', async () => {
     await using own = await openTables();
     await appendEvents(own.pool, [1, 2, 3, 4]);
@@ -59,7 +72,8 @@ describe('a new endpoint', () => {
     for (const after of [2, 3, 4]) {
       expect((await make(own.pool, { after })).endpoint).toMatchObject({ position: after, head: 4 });
     }
-    const createAfter = (after: number) => createEndpoint(own.pool, sealing, { ...wish, after }, actor);
+    const createAfter = (after: number) =>
+      createEndpoint(own.pool, sealing, { ...wish, after, isEnabled: true }, actor);
     expect(await createAfter(1)).toEqual({ kind: 'gone', startsAfter: 2 });
     expect(await createAfter(5)).toEqual({ kind: 'ahead', head: 4 });
     expect(await listEndpoints(own.pool, { limit: 10, after: null })).toHaveLength(3);
@@ -73,7 +87,9 @@ describe('a new endpoint', () => {
       [endpointsMax - 3],
     );
     const made = await Promise.all(
-      Array.from({ length: 12 }, () => createEndpoint(own.pool, sealing, { ...wish, after: null }, actor)),
+      Array.from({ length: 12 }, () =>
+        createEndpoint(own.pool, sealing, { ...wish, after: null, isEnabled: true }, actor),
+      ),
     );
     expect(made.filter(({ kind }) => kind === 'done')).toHaveLength(3);
     expect(made.find(({ kind }) => kind !== 'done')).toEqual({ kind: 'too-many', endpointsMax });

@@ -78,7 +78,7 @@ test('no secret can be read from the tables, neither the one that is current nor
   await using tables = await openTables();
   const { pool } = tables;
   const sealing = createSealing([Buffer.alloc(32, 9)]);
-  const made = await createEndpoint(pool, sealing, { ...wish, after: null }, actor);
+  const made = await createEndpoint(pool, sealing, { ...wish, after: null, isEnabled: true }, actor);
   if (made.kind !== 'done') throw new Error('not made');
   const rotated = await rotateSecret(pool, sealing, made.endpoint.id, actor);
   if (rotated.kind !== 'done') throw new Error('not rotated');
@@ -103,7 +103,7 @@ test('a new key takes over what an older one sealed, which can then go; what no 
   const { pool } = tables;
   const [older, newer, lost] = [1, 2, 3].map((byte) => Buffer.alloc(32, byte)) as [Buffer, Buffer, Buffer];
   const make = async (key: Buffer) => {
-    const made = await createEndpoint(pool, createSealing([key]), { ...wish, after: null }, actor);
+    const made = await createEndpoint(pool, createSealing([key]), { ...wish, after: null, isEnabled: true }, actor);
     if (made.kind !== 'done') throw new Error('not made');
     return { id: made.endpoint.id, secret: made.secret };
   };

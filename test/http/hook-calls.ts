@@ -51,6 +51,7 @@ export const wanted: NewWebhook = {
   lanes: 8,
   maxBatch: 1,
   after: null,
+  enabled: true,
 };
 
 export function expectField(answer: Answer, name: string): ProblemBody {

@@ -45,6 +45,7 @@ const badFields: readonly (readonly [body: Record<string, unknown>, name: string
   [{ events: ['user.gone'] }, 'events/0'],
   [{ events: ['user.offline', 'USER.ONLINE'] }, 'events/1'],
   [{ events: Array.from({ length: 5 }, () => 'user.offline') }, 'events'],
+  ...['false', 0, null].map((enabled) => [{ enabled }, 'enabled'] as const),
   [{ more: 1 }, 'more'],
   [{ secret: 'whsec_mine' }, 'secret'],
 ];

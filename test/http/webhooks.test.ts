@@ -26,6 +26,7 @@ describe('a webhook is made', () => {
       lanes: 64,
       maxBatch: 1_000,
       after: 0,
+      enabled: false,
     };
     expect((await send(served, 'POST', '/webhooks', all)).status).toBe(201);
     expect(asked).toEqual([all]);

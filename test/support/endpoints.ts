@@ -56,9 +56,9 @@ export const wish: EndpointWish = {
 
 export async function make(
   pool: pg.Pool,
-  more: Partial<EndpointWish & { readonly after: number | null }> = {},
+  more: Partial<EndpointWish & { readonly after: number | null; readonly isEnabled: boolean }> = {},
 ): Promise<WithSecret> {
-  const made = await createEndpoint(pool, sealing, { ...wish, after: null, ...more }, actor);
+  const made = await createEndpoint(pool, sealing, { ...wish, after: null, isEnabled: true, ...more }, actor);
   if (made.kind !== 'done') throw new Error(`no endpoint was made: ${JSON.stringify(made)}`);
   return made;
 }
