@@ -28,7 +28,7 @@ import { KeyRing } from './store/key-ring.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
 import { createPresenceReader, listEventsOfUser, listSessions } from './store/reads.ts';
 import { createSender } from './webhooks/send.ts';
-import { parseNetworks, type TargetRules, targetProblem } from './webhooks/target-guard.ts';
+import { parseNetworks, registrationProblem, type TargetRules } from './webhooks/target-guard.ts';
 
 export type App = AsyncDisposable & { readonly httpUrl: string };
 
@@ -177,7 +177,7 @@ function createHttp(base: Base, { api: pool, lanes, ring, tickets }: HttpParts):
     eventsOfUser: (userId, page) => listEventsOfUser(pool, userId, page),
     webhooks: createWebhooksPort(pool, {
       sealing: lanes?.sealing ?? null,
-      targetProblem: (url) => targetProblem(url, targetRules),
+      targetProblem: (url) => registrationProblem(url, targetRules),
       sendTest: lanes === null ? null : (id) => sendTest(base, lanes, id),
     }),
     kick: (userId, sessionId, caller) => kick(base, pool, userId, sessionId, caller),

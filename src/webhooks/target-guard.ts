@@ -29,6 +29,19 @@ export class LookupTimeoutError extends Error {
   override readonly name = 'LookupTimeoutError';
 }
 
+const httpProblem = 'plain http is not allowed; see WEBHOOK_ALLOW_HTTP';
+const insideProblem = 'neither public nor in WEBHOOK_ALLOW_NETWORKS';
+
+/** Why a URL cannot be registered, where that can be told without asking for its name. */
+export function registrationProblem(url: string, rules: TargetRules): string | null {
+  const problem = targetProblem(url, rules);
+  if (problem !== null) return problem;
+  // Such names are this machine (RFC 6761).
+  const isHere = /(?:^|\.)localhost\.?$/u.test(new URL(url).hostname);
+  const isAllowed = ['127.0.0.1', '::1'].some((address) => isAllowedAddress(address, rules.allowNetworks));
+  return isHere && !isAllowed ? `localhost is ${insideProblem}` : null;
+}
+
 /** Why a URL cannot be a webhook's, as a sentence; null when it can. */
 export function targetProblem(url: string, rules: TargetRules): string | null {
   if (url.length > urlCharactersMax) return `the URL is longer than ${urlCharactersMax} characters`;
@@ -37,7 +50,7 @@ export function targetProblem(url: string, rules: TargetRules): string | null {
   const parsed = URL.parse(url);
   if (parsed === null) return 'this is not an absolute URL';
   if (parsed.protocol !== 'https:' && parsed.protocol !== 'http:') return 'the URL does not begin with https://';
-  if (parsed.protocol === 'http:' && !rules.allowHttp) return 'the URL is not https, and plain http is not allowed';
+  if (parsed.protocol === 'http:' && !rules.allowHttp) return `the URL is not https, and ${httpProblem}`;
   if (parsed.username !== '' || parsed.password !== '') return 'the URL has credentials in it';
   if (url.includes('#')) return 'the URL has a fragment, which is never sent';
   if (parsed.port === '0') return 'port 0 cannot be called';
@@ -47,7 +60,7 @@ export function targetProblem(url: string, rules: TargetRules): string | null {
 
 function literalProblem(hostname: string, allowNetworks: readonly Network[]): string | null {
   if (isIP(hostname) === 0 || isAllowedAddress(hostname, allowNetworks)) return null;
-  return `the address ${hostname} is not allowed`;
+  return `the address ${hostname} is ${insideProblem}`;
 }
 
 /** Public unicast addresses, and those in the networks allowed besides. An IPv4-mapped address is judged by its IPv4. */
@@ -148,7 +161,7 @@ export function guardedConnector(rules: TargetRules, options: ConnectorOptions):
     // `lookup` is not asked about literals.
     const problem =
       target.protocol === 'http:' && !rules.allowHttp
-        ? 'plain http is not allowed'
+        ? httpProblem
         : literalProblem(target.hostname, rules.allowNetworks);
     if (problem !== null) callback(new BlockedTargetError(problem), null);
     else connect(target, callback);
@@ -176,7 +189,7 @@ function guardedLookup(rules: TargetRules, { connectMs, lookup = systemLookup() 
     lookup(hostname, (error, addresses = []) => {
       const denied = addresses.find(({ address }) => !isAllowedAddress(address, rules.allowNetworks));
       if (denied === undefined) settle(error, addresses);
-      else settle(new BlockedTargetError(`${hostname} is at an address that is not allowed`), []);
+      else settle(new BlockedTargetError(`${hostname} is at an address that is ${insideProblem}`), []);
     });
   };
 }

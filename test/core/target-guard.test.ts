@@ -3,7 +3,13 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { retryAfterOf } from '../../src/webhooks/retry-after.ts';
-import { isAllowedAddress, type Network, parseNetworks, targetProblem } from '../../src/webhooks/target-guard.ts';
+import {
+  isAllowedAddress,
+  type Network,
+  parseNetworks,
+  registrationProblem,
+  targetProblem,
+} from '../../src/webhooks/target-guard.ts';
 
 function networks(text: string): readonly Network[] {
   const parsed = parseNetworks(text);
@@ -178,11 +184,11 @@ describe('a URL', () => {
     ['unique local', 'https://[fd00::1]/'],
     ['link-local', 'https://[fe80::1]/'],
   ])('to an address inside, %s, is refused: %s', (_kind, url) => {
-    expect(targetProblem(url, strict)).toMatch(/^the address .+ is not allowed$/u);
+    expect(targetProblem(url, strict)).toMatch(/^the address .+ is neither public nor in WEBHOOK_ALLOW_NETWORKS$/u);
   });
 
   test.each([
-    ['http://example.com/', 'the URL is not https, and plain http is not allowed'],
+    ['http://example.com/', 'the URL is not https, and plain http is not allowed; see WEBHOOK_ALLOW_HTTP'],
     ['ftp://example.com/', 'the URL does not begin with https://'],
     ['file:///etc/passwd', 'the URL does not begin with https://'],
     ['javascript:alert(1)', 'the URL does not begin with https://'],
@@ -228,8 +234,27 @@ describe('a URL', () => {
     ]) {
       expect(targetProblem(url, rules)).toBeNull();
     }
-    expect(targetProblem('http://10.0.0.1/', rules)).toBe('the address 10.0.0.1 is not allowed');
+    expect(targetProblem('http://10.0.0.1/', rules)).toBe(
+      'the address 10.0.0.1 is neither public nor in WEBHOOK_ALLOW_NETWORKS',
+    );
   });
+
+  test.each(['https://localhost/', 'https://LOCALHOST:8443/', 'https://a.localhost/', 'https://localhost./'])(
+    'that says itself that it is this machine is not registered: %s',
+    (url) => {
+      expect(registrationProblem(url, strict)).toBe('localhost is neither public nor in WEBHOOK_ALLOW_NETWORKS');
+      for (const network of ['127.0.0.0/8', '::1']) {
+        expect(registrationProblem(url, { ...strict, allowNetworks: networks(network) })).toBeNull();
+      }
+    },
+  );
+
+  test.each(['https://localhost.example/', 'https://mylocalhost/', 'https://example.com/localhost'])(
+    'that only looks like this machine is registered: %s',
+    (url) => {
+      expect(registrationProblem(url, strict)).toBeNull();
+    },
+  );
 });
 
 describe('Retry-After', () => {

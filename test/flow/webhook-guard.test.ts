@@ -61,7 +61,7 @@ describe('an address inside', () => {
       const url = `${scheme}://${host}:${inside.port}/`;
       const sent = await sender.send({ url }, aMessage(), patient);
       expect(sent).toMatchObject({ attempt: failedWith('blocked'), body: null });
-      expect(sent.detail).toMatch(/^the address .+ is not allowed$/u);
+      expect(sent.detail).toMatch(/^the address .+ is neither public nor in WEBHOOK_ALLOW_NETWORKS$/u);
     }
     expect(inside.opened()).toBe(0);
   });
@@ -83,7 +83,7 @@ describe('a name', () => {
     for (const host of ['localhost', 'LOCALHOST']) {
       const sent = await sender.send({ url: `${scheme}://${host}:${inside.port}/` }, aMessage(), patient);
       expect(sent.attempt).toEqual(failedWith('blocked'));
-      expect(sent.detail).toBe('localhost is at an address that is not allowed');
+      expect(sent.detail).toBe('localhost is at an address that is neither public nor in WEBHOOK_ALLOW_NETWORKS');
     }
     expect(inside.opened()).toBe(0);
   });
@@ -121,7 +121,7 @@ describe('a name', () => {
     const sent = await sender.send(target, aMessage(), patient);
     expect(sent).toMatchObject({
       attempt: failedWith('blocked'),
-      detail: 'rebinding.example is at an address that is not allowed',
+      detail: 'rebinding.example is at an address that is neither public nor in WEBHOOK_ALLOW_NETWORKS',
     });
     expect(lookup.asked()).toBe(2);
     expect(outside.opened()).toBe(1);
@@ -140,10 +140,10 @@ describe('a name', () => {
 
 // What is behind the judgement of the URL: undici hands literals over without asking any lookup.
 test.each([
-  ['http:', '127.0.0.1', true, 'the address 127.0.0.1 is not allowed'],
-  ['https:', '127.0.0.1', true, 'the address 127.0.0.1 is not allowed'],
-  ['https:', '::ffff:7f00:1', true, 'the address ::ffff:7f00:1 is not allowed'],
-  ['http:', 'localhost', false, 'plain http is not allowed'],
+  ['http:', '127.0.0.1', true, 'the address 127.0.0.1 is neither public nor in WEBHOOK_ALLOW_NETWORKS'],
+  ['https:', '127.0.0.1', true, 'the address 127.0.0.1 is neither public nor in WEBHOOK_ALLOW_NETWORKS'],
+  ['https:', '::ffff:7f00:1', true, 'the address ::ffff:7f00:1 is neither public nor in WEBHOOK_ALLOW_NETWORKS'],
+  ['http:', 'localhost', false, 'plain http is not allowed; see WEBHOOK_ALLOW_HTTP'],
 ])('a socket itself is refused, %s to %s', async (protocol, hostname, allowHttp, message) => {
   await using inside = await startInside();
   const connect = guardedConnector({ allowHttp, allowNetworks: [] }, { connectMs: 5_000 });
@@ -159,7 +159,7 @@ test('a URL that was registered under laxer rules is judged by those of today', 
   await using inside = await startInside();
   await using sender = createSender({ rules: { ...rulesFor('127.0.0.0/8'), allowHttp: false } });
   const sent = await sender.send({ url: `http://127.0.0.1:${inside.port}/` }, aMessage(), patient);
-  const detail = 'the URL is not https, and plain http is not allowed';
+  const detail = 'the URL is not https, and plain http is not allowed; see WEBHOOK_ALLOW_HTTP';
   expect(sent).toMatchObject({ attempt: failedWith('blocked'), detail });
   expect(inside.opened()).toBe(0);
 });

@@ -3,7 +3,7 @@
 import type { Attempt, ParkedEvent } from '../../src/http/routes/attempts.ts';
 import type { Webhook } from '../../src/http/routes/webhooks.ts';
 import type { HttpDeps } from '../../src/http/server.ts';
-import { targetProblem } from '../../src/webhooks/target-guard.ts';
+import { registrationProblem } from '../../src/webhooks/target-guard.ts';
 import { atMs, online, userId } from './ada.ts';
 
 export const hook: Webhook = {
@@ -59,7 +59,7 @@ export const parked: ParkedEvent = {
 };
 
 export const hooks: HttpDeps['webhooks'] = {
-  targetProblem: (url) => targetProblem(url, { allowHttp: false, allowNetworks: [] }),
+  targetProblem: (url) => registrationProblem(url, { allowHttp: false, allowNetworks: [] }),
   create: async () => ({ kind: 'done', webhook: hook, secret: 'whsec_c2VjcmV0' }),
   list: async () => [],
   get: async () => hook,

@@ -18,6 +18,7 @@ const badUrls: Record<string, unknown> = {
   'that address as a number': 'https://2130706433/',
   'that address in full-width digits': 'https://１２７.0.0.1/',
   'a private address': 'https://10.1.2.3/',
+  'a name of this machine': 'https://hooks.localhost/',
   'the address of the metadata of a cloud': 'https://169.254.169.254/latest',
   'an IPv6 address of this machine': 'https://[::1]/',
   'an IPv4 address in an IPv6 one': 'https://[::ffff:127.0.0.1]/',
@@ -60,6 +61,16 @@ describe('what cannot be kept or called is 422 and named, when it is made and wh
     expect(JSON.stringify(problem)).not.toContain('secret@');
     expectField(await send(served, 'PATCH', '/webhooks/whe_1', { url }), 'url');
     expect(asked).toEqual([]);
+  });
+
+  test('and where a setting would allow it, that is named', async () => {
+    await using served = await serve();
+    const detailOf = async (url: string) =>
+      expectField(await send(served, 'POST', '/webhooks', { url }), 'url').errors?.[0]?.detail;
+    expect(await detailOf('http://example.com/')).toContain('WEBHOOK_ALLOW_HTTP');
+    for (const url of ['https://10.1.2.3/', 'https://localhost/']) {
+      expect(await detailOf(url)).toContain('WEBHOOK_ALLOW_NETWORKS');
+    }
   });
 
   test.each(badFields)('%j', async (field, name) => {
