@@ -158,6 +158,11 @@ describe('the compose file', () => {
     expect(new URL(settings.DATABASE_URL ?? '').hostname).toBe('postgres');
   });
 
+  test('maps the port that Willow listens on, whatever .env says', () => {
+    const { environment, ports } = compose.services.willow;
+    expect(ports).toEqual([`127.0.0.1:8080:${environment['HTTP_PORT']}`]);
+  });
+
   test('gives PostgreSQL the user, the password and the database that Willow comes with', () => {
     const url = new URL(filledIn(compose.services.willow.environment)['DATABASE_URL'] ?? '');
     expect(filledIn(compose.services.postgres.environment)).toEqual({

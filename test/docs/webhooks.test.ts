@@ -2,6 +2,7 @@
 
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { attemptsKeptMax } from '../../src/app-lanes.ts';
 import {
   attemptOf,
   failingEndpointMsMax,
@@ -11,10 +12,13 @@ import {
 } from '../../src/core/verdict.ts';
 import { newWebhook } from '../../src/http/webhook-bodies.ts';
 import { Metrics } from '../../src/metrics.ts';
+import { parseSettings } from '../../src/settings.ts';
 import { endpointsMax, rotationMs } from '../../src/store/endpoints.ts';
 import { answerBytesMax } from '../../src/webhooks/exchange.ts';
 import { type LogEvent, messageOf, testMessage, type WireEvent, webhookBodies } from '../../src/webhooks/message.ts';
 import { sendTimeouts } from '../../src/webhooks/send.ts';
+import { parseNetworks, registrationProblem } from '../../src/webhooks/target-guard.ts';
+import { documented } from '../support/documented.ts';
 
 const page = readFileSync(new URL('../../docs/webhooks.md', import.meta.url), 'utf8');
 const blocks = [...page.matchAll(/^```json (.+)\n([^`]*)^```$/gm)].map(
@@ -46,6 +50,23 @@ describe('the examples', () => {
   });
 });
 
+test('with the settings that the README names for it, a receiver on the same machine can be registered', () => {
+  const command = documented('README.md', 'sh', 'A receiver on your own machine').trim();
+  const assignments = [...command.matchAll(/(\w+)=(\S+)/g)].map(([, name = '', value = '']): [string, string] => [
+    name,
+    value,
+  ]);
+  const { WEBHOOK_ALLOW_HTTP: allowHttp, WEBHOOK_ALLOW_NETWORKS: text } = parseSettings(
+    Object.fromEntries(assignments) as Record<string, string>,
+    () => '',
+  );
+  const parsed = parseNetworks((text ?? []).join(','));
+  const url = /register `(http:[^`]+)`/.exec(readFileSync(new URL('../../README.md', import.meta.url), 'utf8'))?.[1];
+  const allowNetworks = parsed.kind === 'networks' ? parsed.networks : [];
+  expect(registrationProblem(url ?? '', { allowHttp: false, allowNetworks: [] })).not.toBeNull();
+  expect(registrationProblem(url ?? '', { allowHttp, allowNetworks })).toBeNull();
+});
+
 test('answers mean what the table says', () => {
   const kindOf = (status: number) => attemptOf(status, null).kind;
   const [, table = ''] = page.split('\n## What an answer means\n');
@@ -69,6 +90,7 @@ test('the numbers are those that hold', () => {
   const lanes = newWebhook(() => null).parse({ url: 'https://example.com' }).lanes;
   const text = page.replaceAll(/\s+/g, ' ');
   for (const said of [
+    `newest ${attemptsKeptMax.toLocaleString('en')} that were delivered`,
     tries,
     schedule,
     timeouts,
