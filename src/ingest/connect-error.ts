@@ -35,6 +35,8 @@ export class ConnectError extends Error {
     },
   ) {
     super(message, { cause: options.cause });
+    // What is wrong is at the broker or in the settings: the sentence says it, and a stack would bury it.
+    delete this.stack;
     this.problem = options.problem;
     this.version = options.version ?? null;
   }

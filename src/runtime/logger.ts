@@ -9,13 +9,20 @@ export type { Logger } from 'pino';
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
-/** What an error says; not what hangs on it (a database error carries its whole client, with the password). */
-function describeError(error: unknown): unknown {
+/** What an error says; not what hangs on it (a database error carries its whole client, with the password). One without a stack hides its causes'. */
+function describeError(error: unknown, hidesStack = error instanceof Error && error.stack === undefined): unknown {
   if (!(error instanceof Error)) return String(error);
   const code =
     'code' in error && (typeof error.code === 'string' || typeof error.code === 'number') ? error.code : undefined;
   const { name: type, message, stack, cause } = error;
-  return { type, message, code, stack, ...(cause === undefined ? {} : { cause: describeError(cause) }) };
+  const shownStack = hidesStack ? {} : { stack };
+  return {
+    type,
+    message,
+    code,
+    ...shownStack,
+    ...(cause === undefined ? {} : { cause: describeError(cause, hidesStack) }),
+  };
 }
 
 const secretNames = ['authorization', 'password', 'secret', 'key', 'payload'];
@@ -26,7 +33,7 @@ export function createLogger(options: { readonly level: LogLevel; readonly isPre
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
-    serializers: { err: describeError },
+    serializers: { err: (error: unknown) => describeError(error) },
     redact: secretNames.flatMap((name) => [name, `*.${name}`]),
   };
   const destination = options.isPretty
