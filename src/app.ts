@@ -22,6 +22,7 @@ import { commit, type Decide } from './store/commit.ts';
 import { ask, ConflictError, DatabaseAwayError, openPool } from './store/database.ts';
 import { KeyRing } from './store/key-ring.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
+import { getQuarantined, listQuarantine, removeQuarantined } from './store/quarantine.ts';
 import { createPresenceReader, listEventsOfUser, listSessions } from './store/reads.ts';
 import { createSender } from './webhooks/send.ts';
 import { parseNetworks, type TargetRules, targetProblem } from './webhooks/target-guard.ts';
@@ -154,6 +155,11 @@ function createHttp(base: Base, pool: pg.Pool, lanes: LanesParts | null, ring: K
       targetProblem: (url) => targetProblem(url, targetRules),
       sendTest: lanes === null ? null : (id) => sendTest(base, lanes, id),
     }),
+    quarantine: {
+      list: (page) => listQuarantine(pool, page),
+      get: (id) => getQuarantined(pool, id),
+      remove: (id) => removeQuarantined(pool, id),
+    },
     kick: (userId, sessionId, caller) => kick(base, pool, userId, sessionId, caller),
     ready: () => health.ready(),
     metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),

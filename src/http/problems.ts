@@ -17,6 +17,7 @@ const problemTypes = {
   'unknown-webhook': { status: 404, title: 'There is no such webhook' },
   'unknown-parked': { status: 404, title: 'The webhook has no such parked event' },
   'unknown-key': { status: 404, title: 'There is no such API key' },
+  'unknown-message': { status: 404, title: 'There is no such message in the quarantine' },
   'method-not-allowed': { status: 405, title: 'The method is not allowed here' },
   'request-timeout': { status: 408, title: 'The request took too long to arrive' },
   'too-many-webhooks': { status: 409, title: 'There are as many webhooks as there may be' },

@@ -18,6 +18,7 @@ import { healthRoutes, type ReadyPort } from './routes/health.ts';
 import { type KeysPort, keyRoutes } from './routes/keys.ts';
 import { type MetricsPort, metricsRoutes } from './routes/metrics.ts';
 import { type PresencePort, presenceRoutes } from './routes/presence.ts';
+import { type QuarantinePort, quarantineRoutes } from './routes/quarantine.ts';
 import { type SessionsPort, sessionRoutes } from './routes/sessions.ts';
 import { type WebhooksPort, webhookActionRoutes, webhookRoutes } from './routes/webhooks.ts';
 import { answerClientError, createSocketServer } from './sockets.ts';
@@ -28,6 +29,7 @@ export type HttpDeps = SessionsPort & {
   readonly webhooks: WebhooksPort & AttemptsPort;
   readonly keys: KeysPort & GuardPort;
   readonly audit: AuditPort;
+  readonly quarantine: QuarantinePort;
   readonly ready: ReadyPort;
   readonly metrics: MetricsPort;
   /** False: health and metrics only. */
@@ -78,6 +80,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
     attemptRoutes(app, deps.webhooks);
     keyRoutes(app, deps.keys);
     auditRoutes(app, deps.audit);
+    quarantineRoutes(app, deps.quarantine);
   }
   healthRoutes(app, deps.ready);
   metricsRoutes(app, deps.metrics);

@@ -15,6 +15,7 @@ import {
   keyBody,
   parkedBody,
   presenceBody,
+  quarantinedBody,
   sessionBody,
   webhookBody,
 } from '../../src/http/render.ts';
@@ -150,6 +151,20 @@ describe('the examples are what the code renders', () => {
       detail: { sessionId: 'phone' },
     });
     expect(JSON.stringify({ data: [record], nextCursor: null })).toBe(JSON.stringify(example('audit')));
+  });
+
+  test('what is in the quarantine', () => {
+    const payload = Buffer.concat([Buffer.from('{"userId":"\u202eada'), Buffer.from([0xff, 0x0a])]);
+    const message = quarantinedBody({
+      id: 12,
+      receivedAtMs: ms('10:00:00'),
+      topic: '/logout',
+      reason: 'not-json',
+      detail: 'the payload is not valid JSON',
+      payload,
+      payloadBytes: 4_000,
+    });
+    expect(JSON.stringify({ data: [message], nextCursor: null })).toBe(JSON.stringify(example('quarantine')));
   });
 
   test('a problem', () => {

@@ -5,7 +5,11 @@ import type { Call, Route } from './serve.ts';
 export const json = { 'content-type': 'application/json' };
 
 export const pathOf = ({ url }: Pick<Route, 'url'>): string =>
-  url.replace(':id', 'ada').replace(':sessionId', 'phone').replace(':parkedId', '3');
+  url
+    .replace('/quarantine/:id', '/quarantine/12')
+    .replace(':id', 'ada')
+    .replace(':sessionId', 'phone')
+    .replace(':parkedId', '3');
 
 const bodies: Readonly<Record<string, object>> = {
   'POST /webhooks': { url: 'https://example.com/hook' },

@@ -12,6 +12,7 @@ import type { HttpServer } from '../../src/http/instance.ts';
 import { createHttpServer, type HttpDeps, listen } from '../../src/http/server.ts';
 import { hooks } from './hook.ts';
 import { keys } from './keys.ts';
+import { message } from './message.ts';
 
 /** Far more than any answer takes, on a slow machine too: who waits longer has met a bug. */
 const waitMsMax = 20_000;
@@ -87,6 +88,7 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   webhooks: hooks,
   keys,
   audit: async () => [],
+  quarantine: { list: async () => [], get: async () => message, remove: async () => true },
   ready: async () => ({ isReady: true, checks: {} }),
   metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'willow_up 1\n' }),
 };
