@@ -9,12 +9,14 @@ import { adoptNewestKey, createWebhooksPort } from './app-webhooks.ts';
 import { decide, type Rules } from './core/decide.ts';
 import type { SessionId, UserId } from './core/ids.ts';
 import type { Caller, HttpServer } from './http/instance.ts';
+import { connectionsMax } from './http/limits.ts';
 import { createHttpServer, listen } from './http/server.ts';
 import type { Listener } from './ingest/listener.ts';
 import { Metrics } from './metrics.ts';
 import { Health } from './runtime/health.ts';
 import { invariant } from './runtime/invariant.ts';
 import type { Logger } from './runtime/logger.ts';
+import { openFilesMax } from './runtime/open-files.ts';
 import { createSealing } from './runtime/sealing.ts';
 import { StartError } from './runtime/start-error.ts';
 import type { Settings } from './settings.ts';
@@ -141,9 +143,11 @@ function createHttp(base: Base, pool: pg.Pool, lanes: LanesParts | null, ring: K
   const targetRules = targetRulesOf(settings);
   return createHttpServer({
     apiKey: settings.API_KEY,
-    allowedOrigins: [],
     keys: createKeysPort(pool, ring),
     audit: createAuditPort(pool),
+    allowedOrigins: settings.CORS_ORIGINS ?? [],
+    limits: { connectionsMax: connectionsMax(openFilesMax()) },
+    onRefused: (why) => metrics.refused.inc({ why }),
     hasApi: settings.ROLES.includes('api'),
     logger,
     isUnavailable: (error) => error instanceof DatabaseAwayError || error instanceof ConflictError,
@@ -155,12 +159,12 @@ function createHttp(base: Base, pool: pg.Pool, lanes: LanesParts | null, ring: K
       targetProblem: (url) => targetProblem(url, targetRules),
       sendTest: lanes === null ? null : (id) => sendTest(base, lanes, id),
     }),
+    kick: (userId, sessionId, caller) => kick(base, pool, userId, sessionId, caller),
     quarantine: {
       list: (page) => listQuarantine(pool, page),
       get: (id) => getQuarantined(pool, id),
       remove: (id) => removeQuarantined(pool, id),
     },
-    kick: (userId, sessionId, caller) => kick(base, pool, userId, sessionId, caller),
     ready: () => health.ready(),
     metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
   });

@@ -7,6 +7,7 @@ import type { ClientId, Epoch, SessionId, UserId } from '../../src/core/ids.ts';
 import { badInput } from '../../src/http/failures.ts';
 import { scopes } from '../../src/http/instance.ts';
 import { NewKey } from '../../src/http/key-bodies.ts';
+import { httpLimits } from '../../src/http/limits.ts';
 import { rawResponse } from '../../src/http/problems.ts';
 import {
   attemptBody,
@@ -19,6 +20,8 @@ import {
   sessionBody,
   webhookBody,
 } from '../../src/http/render.ts';
+import { bodyBytesMax, parameterCharactersMax } from '../../src/http/server.ts';
+import { socketLimits } from '../../src/http/sockets.ts';
 import { newWebhook } from '../../src/http/webhook-bodies.ts';
 import { Metrics } from '../../src/metrics.ts';
 import { attempt, hook, hooks, parked } from '../http/hook.ts';
@@ -183,6 +186,31 @@ test('every type of problem has its status, its title and a remedy, and none is 
 
 test('every action of the audit trail is listed, and none is made up', () => {
   expect(rowsBelow('### `GET /audit`').map(([action]) => plain(action))).toEqual([...auditActions]);
+});
+
+test('every limit is listed, and none is made up', () => {
+  const number = (value: number) => value.toLocaleString('en');
+  const seconds = (ms: number) => `${number(ms / 1_000)} s`;
+  const size = (bytes: number) => (bytes < 2 ** 20 ? `${bytes / 2 ** 10} KiB` : `${bytes / 2 ** 20} MiB`);
+  const { callerRequestsMax, callerWindowMs, failuresMax, failuresWindowMs, ...others } = httpLimits;
+  expect(rowsBelow('## Limits').map(([, bound]) => bound)).toEqual([
+    `${number(callerRequestsMax)} in ${seconds(callerWindowMs)}`,
+    `${number(failuresMax)} in ${seconds(failuresWindowMs)}`,
+    number(others.requestsMax),
+    number(others.requestsPerConnectionMax),
+    size(others.unreadBytesMax),
+    seconds(others.unreadMsMax),
+    number(others.connectionsMax),
+    size(socketLimits.headerBytesMax),
+    `${number(parameterCharactersMax)} characters`,
+    size(bodyBytesMax),
+    seconds(socketLimits.headersTimeoutMs),
+    seconds(socketLimits.requestTimeoutMs),
+    seconds(socketLimits.keepAliveTimeoutMs),
+    seconds(socketLimits.connectionTimeoutMs),
+  ]);
+  expect(page).toContain(`have read nothing for ${seconds(others.unreadCrowdedMsMax)} are cut off`);
+  expect(page).toContain(`was not right there within ${seconds(others.welcomeMs)}`);
 });
 
 test('every scope is explained, and none is made up', () => {

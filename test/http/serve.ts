@@ -5,6 +5,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
+import { promisify } from 'node:util';
 import type { FastifyInstance, RouteOptions } from 'fastify';
 import { pino } from 'pino';
 import { expect } from 'vitest';
@@ -25,6 +26,8 @@ export type Call = {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string | string[]>>;
   readonly body?: string;
+  /** The address that the call comes from. */
+  readonly from?: string;
 };
 export type Route = { readonly method: string; readonly url: string; readonly scope: string | undefined };
 export type LogLine = { readonly level: number; readonly event: string; readonly [field: string]: unknown };
@@ -37,6 +40,8 @@ export type Served = AsyncDisposable & {
   readonly log: readonly LogLine[];
   readonly logText: () => string;
   readonly call: (call: Call) => Promise<Answer>;
+  /** How many are open. */
+  readonly connections: () => Promise<number>;
   /** Sends the bytes, and reads until the server closes the connection. */
   readonly raw: (bytes: string | Buffer) => Promise<Answer>;
 };
@@ -58,6 +63,7 @@ export async function serve(deps: Partial<HttpDeps> = {}, logLevel = 'debug'): P
     },
     logText: () => lines.join(''),
     call: (call) => answerTo(port, agent, call),
+    connections: () => promisify<number>((done) => app.server.getConnections(done))(),
     raw: (bytes) => rawAnswer(port, bytes),
     [Symbol.asyncDispose]: async () => {
       agent.destroy();
@@ -88,6 +94,9 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   webhooks: hooks,
   keys,
   audit: async () => [],
+  onRefused: () => undefined,
+  // Tests say many wrong things from one address.
+  limits: { failuresMax: 10_000 },
   quarantine: { list: async () => [], get: async () => message, remove: async () => true },
   ready: async () => ({ isReady: true, checks: {} }),
   metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'willow_up 1\n' }),
@@ -109,12 +118,17 @@ function withRoutes<App>(create: () => App): { readonly app: App; readonly route
   }
 }
 
-async function answerTo(port: number, agent: Agent, { method = 'GET', path, headers, body }: Call): Promise<Answer> {
+async function answerTo(
+  port: number,
+  keepAlive: Agent,
+  { method = 'GET', path, headers, body, from }: Call,
+): Promise<Answer> {
   const signal = AbortSignal.timeout(waitMsMax);
   // Node sends a body with a GET or DELETE without saying how long it is.
   const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
   const all = { ...length, ...headers };
-  const request = httpRequest({ host: '127.0.0.1', port, agent, method, path, headers: all, signal });
+  const way = from === undefined ? { agent: keepAlive } : { agent: false, localAddress: from };
+  const request = httpRequest({ host: '127.0.0.1', port, ...way, method, path, headers: all, signal });
   // Bytes, because with a text Node writes the headers in the encoding of the body.
   request.end(body === undefined ? undefined : Buffer.from(body));
   const [response] = (await once(request, 'response')) as [IncomingMessage];

@@ -10,9 +10,9 @@ export type Readiness = {
 export type ReadyPort = () => Promise<Readiness>;
 
 export function healthRoutes(app: HttpServer, ready: ReadyPort): void {
-  app.get('/healthz', { config: { scope: 'open' } }, () => ({ status: 'ok' }));
+  app.get('/healthz', { config: { scope: 'open', isVital: true } }, () => ({ status: 'ok' }));
 
-  app.get('/readyz', { config: { scope: 'open' } }, async () => {
+  app.get('/readyz', { config: { scope: 'open', isVital: true } }, async () => {
     const { isReady, checks } = await ready();
     if (!isReady) throw new ProblemError({ type: 'not-ready', extensions: { checks } });
     return { status: 'ready', checks };

@@ -5,7 +5,7 @@ import type { HttpServer } from '../instance.ts';
 export type MetricsPort = () => Promise<{ readonly contentType: string; readonly body: string }>;
 
 export function metricsRoutes(app: HttpServer, metrics: MetricsPort): void {
-  app.get('/metrics', { config: { scope: 'metrics:read' } }, async (_request, reply) => {
+  app.get('/metrics', { config: { scope: 'metrics:read', isVital: true } }, async (_request, reply) => {
     const { contentType, body } = await metrics();
     return reply.header('content-type', contentType).send(body);
   });
