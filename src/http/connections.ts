@@ -9,6 +9,9 @@ import { rawResponse } from './problems.ts';
 type Seat = {
   /** Requests that are being worked on. */
   working: number;
+  /** The last turn of the event loop in which requests came, and how many in that. */
+  turn: number;
+  asked: number;
   /** Asked for something since it was last looked at. */
   isUsed: boolean;
   /** Of answers that are ready, and not all read. */
@@ -63,7 +66,17 @@ export class Connections {
     });
   }
 
-  /** A request has come: how many the connection has now. */
+  /** A request has come: how many have on this connection in this turn of the event loop. */
+  askedInTurn(socket: Socket, turn: number): number {
+    const seat = this.#seats.get(socket);
+    if (seat === undefined) return 1;
+    if (seat.turn !== turn) seat.asked = 0;
+    seat.turn = turn;
+    seat.asked += 1;
+    return seat.asked;
+  }
+
+  /** A request is being worked on: how many the connection has now. */
   begin(socket: Socket): number {
     const seat = this.#seats.get(socket);
     if (seat === undefined) return 1;
@@ -96,7 +109,15 @@ export class Connections {
       socket.end(rawResponse({ type: 'overloaded' }), () => socket.destroy());
       return;
     }
-    const seat = { working: 0, isUsed: false, unreadBytes: 0, readBytes: 0, readAtMs: performance.now() };
+    const seat = {
+      working: 0,
+      turn: 0,
+      asked: 0,
+      isUsed: false,
+      unreadBytes: 0,
+      readBytes: 0,
+      readAtMs: performance.now(),
+    };
     this.#seats.set(socket, seat);
     socket.once('close', () => this.#leave(socket, seat));
   }

@@ -6,6 +6,8 @@ export type HttpLimits = {
   readonly connectionsMax: number;
   /** Requests that are being worked on: read, and not answered yet. */
   readonly requestsMax: number;
+  /** What the requests that have come at once may take of the event loop before the rest of them is refused. */
+  readonly turnMsMax: number;
   /** Of one connection: pipelining beyond this is refused. */
   readonly requestsPerConnectionMax: number;
   /** Answers that are ready, and that their callers have not read. */
@@ -28,6 +30,7 @@ export const httpLimits: HttpLimits = {
   connectionsMax: 20_000,
   // At 50 µs each a tenth of a second of work: nobody waits long for the answer that there is no room.
   requestsMax: 2_000,
+  turnMsMax: 100,
   requestsPerConnectionMax: 16,
   unreadBytesMax: 128 * 1024 * 1024,
   unreadMsMax: 60_000,

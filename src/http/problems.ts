@@ -96,12 +96,17 @@ export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply
   return reply.code(statusOf(problem)).headers(headersOf(problem)).send(bodyOf(problem));
 }
 
+/** For a request that the framework does not see. */
+export function rawAnswer(problem: Problem) {
+  const body = bodyOf(problem);
+  const headers = { ...headersOf(problem), 'content-length': Buffer.byteLength(body) };
+  return { status: statusOf(problem), headers, body };
+}
+
 /** A whole HTTP/1.1 response, for a socket on which no request came to be. */
 export function rawResponse(problem: Problem): string {
-  const status = statusOf(problem);
-  const body = bodyOf(problem);
-  const headers = { ...headersOf(problem), 'content-length': Buffer.byteLength(body), connection: 'close' };
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const { status, headers, body } = rawAnswer(problem);
+  const lines = Object.entries({ ...headers, connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`);
   return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`;
 }
 

@@ -26,7 +26,7 @@ import { type PresencePort, presenceRoutes } from './routes/presence.ts';
 import { type QuarantinePort, quarantineRoutes } from './routes/quarantine.ts';
 import { type SessionsPort, sessionRoutes } from './routes/sessions.ts';
 import { type WebhooksPort, webhookActionRoutes, webhookRoutes } from './routes/webhooks.ts';
-import { shedLoad } from './shedding.ts';
+import { Shedding } from './shedding.ts';
 import { answerClientError, createSocketServer } from './sockets.ts';
 
 export type HttpDeps = SessionsPort & {
@@ -63,11 +63,12 @@ export const parameterCharactersMax = idCharactersMax * 4 * 3;
 export function createHttpServer(deps: HttpDeps): HttpServer {
   const limits = { ...httpLimits, ...deps.limits };
   const connections = new Connections(limits, deps.onRefused);
+  const shedding = new Shedding(connections, limits, () => deps.onRefused('overloaded'));
   const cors = namedOrigins(deps.allowedOrigins);
   const app = fastify({
     // Fastify's log would cost more than a whole presence request; what is worth a line is logged here.
     logger: false,
-    serverFactory: (listener) => createSocketServer(listener, connections),
+    serverFactory: (listener) => createSocketServer(listener, connections, shedding),
     clientErrorHandler: answerClientError,
     bodyLimit: bodyBytesMax,
     // While closing, requests that already came are answered as ever, not with a 503 of another shape.
@@ -83,8 +84,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   app.setValidatorCompiler(validatorCompiler);
   readBodies(app);
   answerFailures(app, deps);
-  const onShed = () => deps.onRefused('overloaded');
-  const shedding = shedLoad(app, { connections, limits, onShed });
+  shedding.watch(app);
   refuseAtTheDoor(app, { ...deps, cors, shedding });
   if (deps.logger.isLevelEnabled('debug')) logAnswers(app, deps.logger);
 
@@ -121,7 +121,7 @@ function readBodies(app: HttpServer): void {
 
 type Door = Pick<HttpDeps, 'apiKey' | 'allowedOrigins'> & {
   readonly cors: Cors | null;
-  readonly shedding: (request: FastifyRequest) => Problem | undefined;
+  readonly shedding: Shedding;
 };
 
 /** Before a body is read: what no route needs to see. */
@@ -133,7 +133,7 @@ function refuseAtTheDoor(app: HttpServer, { apiKey, allowedOrigins, cors, sheddi
   };
   app.addHook('onRequest', (request, reply, done) => {
     cors?.mark(request, reply);
-    const problem = shedding(request) ?? refusal(request);
+    const problem = shedding.refusal(request) ?? refusal(request);
     if (problem !== undefined) sendProblem(reply, problem);
     else if (request.is404) answerNoRoute(app, request, reply, cors);
     else {

@@ -5,6 +5,7 @@ import { createServer, type RequestListener, type Server, type ServerResponse } 
 import type { Socket } from 'node:net';
 import type { Connections } from './connections.ts';
 import { type Problem, rawResponse } from './problems.ts';
+import type { Shedding } from './shedding.ts';
 
 export const socketLimits = {
   /** The request line counts too. */
@@ -19,7 +20,7 @@ export const socketLimits = {
 };
 const timeoutCheckIntervalMs = 5_000;
 
-export function createSocketServer(listener: RequestListener, connections: Connections): Server {
+export function createSocketServer(listener: RequestListener, connections: Connections, shedding: Shedding): Server {
   const server = createServer(
     {
       maxHeaderSize: socketLimits.headerBytesMax,
@@ -32,7 +33,7 @@ export function createSocketServer(listener: RequestListener, connections: Conne
       // Node's own answer to a missing Host has no body; the routes' guard answers instead.
       requireHostHeader: false,
     },
-    listener,
+    shedding.gate(listener),
   );
   server.setTimeout(socketLimits.connectionTimeoutMs);
   connections.watch(server);

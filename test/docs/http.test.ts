@@ -197,6 +197,7 @@ test('every limit is listed, and none is made up', () => {
     `${number(callerRequestsMax)} in ${seconds(callerWindowMs)}`,
     `${number(failuresMax)} in ${seconds(failuresWindowMs)}`,
     number(others.requestsMax),
+    `${others.turnMsMax} ms of work`,
     number(others.requestsPerConnectionMax),
     size(others.unreadBytesMax),
     seconds(others.unreadMsMax),

@@ -103,8 +103,12 @@ test('a connection has so many requests at once, the others are refused, and all
   const { listSessions, askedTimes, mayAnswer } = held();
   await using served = await serve({ limits: { requestsPerConnectionMax: 3 }, listSessions });
   const line = await open(served.port);
-  line.socket.write(get(path).repeat(5));
-  await askedTimes(3);
+  for (const asked of [1, 2, 3]) {
+    line.socket.write(get(path));
+    await askedTimes(asked);
+  }
+  line.socket.write(get(path));
+  line.socket.write(get(path));
   const other = await open(served.port);
   other.socket.write(get(path));
   await askedTimes(4);
@@ -112,6 +116,39 @@ test('a connection has so many requests at once, the others are refused, and all
   await expect.poll(() => statusesOf(line.heard()), waits).toEqual([200, 200, 200, 503, 503]);
   line.socket.write(get(path));
   await expect.poll(() => statusesOf(line.heard()).at(-1), waits).toBe(200);
+});
+
+test('somebody who sends more at once than a connection may have is cut off, and nobody else notices', async () => {
+  const { listSessions, askedTimes, mayAnswer } = held();
+  await using served = await serve({ limits: { requestsPerConnectionMax: 16 }, listSessions });
+  const other = await open(served.port);
+  other.socket.write(get(path));
+  await askedTimes(1);
+  const line = await open(served.port);
+  line.socket.write(get(path).repeat(1_000));
+  await expect.poll(() => line.isOver(), waits).toBe(true);
+  expect(line.heard()).toBe('');
+  mayAnswer.resolve();
+  await expect.poll(() => statusesOf(other.heard()), waits).toEqual([200]);
+  const most = await open(served.port);
+  most.socket.write(get(path).repeat(16));
+  await expect.poll(() => statusesOf(most.heard()), waits).toEqual(Array.from({ length: 16 }, () => 200));
+});
+
+test('when the requests of a turn have taken enough of it, the others are refused, but for those that tell of the process', async () => {
+  await using served = await serve({ limits: { turnMsMax: 0.000_1 } });
+  const line = await open(served.port);
+  line.socket.write(get(path).repeat(3) + get('/healthz'));
+  await expect.poll(() => statusesOf(line.heard()), waits).toEqual([200, 503, 503, 200]);
+  expect(line.heard()).toMatch(/503 [^]*retry-after: 1\r\n[^]*urn:willow:problem:overloaded/u);
+  line.socket.write(get(path));
+  await expect.poll(() => statusesOf(line.heard()).at(-1), waits).toBe(200);
+  // A page may read why.
+  const origin = 'http://localhost:3000';
+  const head = `GET ${path} HTTP/1.1\r\nHost: localhost\r\nOrigin: ${origin}\r\n\r\n`;
+  const page = await open(served.port);
+  page.socket.write(head.repeat(2));
+  await expect.poll(() => statusesOf(page.heard()), waits).toEqual([200, 200]);
 });
 
 test('answers that nobody reads are bounded: new requests wait outside, and whoever does not read is cut off', async () => {
