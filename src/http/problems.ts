@@ -4,7 +4,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { FastifyReply } from 'fastify';
 
-const problemTypes = {
+export const problemTypes = {
   'bad-request': { status: 400, title: 'The request is malformed' },
   'bad-input': { status: 400, title: 'A parameter is not valid' },
   'bad-cursor': { status: 400, title: 'The cursor is not one of this list' },

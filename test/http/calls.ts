@@ -1,6 +1,7 @@
 // A call of each route that is complete, so that nothing about it is wrong but what a test makes wrong.
 
-import type { Call, Route } from './serve.ts';
+import type { Route } from '../support/route-table.ts';
+import type { Call } from './serve.ts';
 
 export const json = { 'content-type': 'application/json' };
 

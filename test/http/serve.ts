@@ -1,16 +1,15 @@
 // The HTTP server on a real socket, its ports plain functions in memory, and two ways to speak to it: as a client that obeys
 // HTTP, and with any bytes at all.
 
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
 import { promisify } from 'node:util';
-import type { FastifyInstance, RouteOptions } from 'fastify';
 import { pino } from 'pino';
 import { expect } from 'vitest';
 import type { HttpServer } from '../../src/http/instance.ts';
 import { createHttpServer, type HttpDeps, listen } from '../../src/http/server.ts';
+import { type Route, withRoutes } from '../support/route-table.ts';
 import { hooks } from './hook.ts';
 import { keys } from './keys.ts';
 import { message } from './message.ts';
@@ -29,7 +28,6 @@ export type Call = {
   /** The address that the call comes from. */
   readonly from?: string;
 };
-export type Route = { readonly method: string; readonly url: string; readonly scope: string | undefined };
 export type LogLine = { readonly level: number; readonly event: string; readonly [field: string]: unknown };
 
 export type Served = AsyncDisposable & {
@@ -101,22 +99,6 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   ready: async () => ({ isReady: true, checks: {} }),
   metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'willow_up 1\n' }),
 };
-
-/** The route table, as Fastify announces it. */
-function withRoutes<App>(create: () => App): { readonly app: App; readonly routes: readonly Route[] } {
-  const routes: Route[] = [];
-  const onInstance = (message: unknown): void => {
-    (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', ({ method, url, config }: RouteOptions) => {
-      routes.push({ method: String(method), url, scope: config?.scope });
-    });
-  };
-  subscribe('fastify.initialization', onInstance);
-  try {
-    return { app: create(), routes };
-  } finally {
-    unsubscribe('fastify.initialization', onInstance);
-  }
-}
 
 async function answerTo(
   port: number,
