@@ -38,7 +38,9 @@ export const httpLimits: HttpLimits = {
   // 5,000 a second over ten of them: a fifth of what one process answers.
   callerRequestsMax: 50_000,
   callerWindowMs: 10_000,
-  failuresMax: 100,
+  // A million and a half a day, where the shortest key there may be has 16 characters; and whoever tries a wrong key on every call,
+  // by mistake, is told 401 and not 429.
+  failuresMax: 1_000,
   failuresWindowMs: 60_000,
   welcomeMs: 600_000,
 };
