@@ -136,6 +136,16 @@ describe('somebody who guesses at keys', () => {
     for (const key of [good.key, setting]) expect((await served.call({ path, headers: bearer(key) })).status).toBe(200);
   });
 
+  test('is not let in again by a key that was right at another address only', async () => {
+    const { port } = ring();
+    await using served = await serve({ limits, apiKey: setting, keys: port });
+    const from = '127.0.0.2';
+    expect((await served.call({ path, headers: bearer(good.key) })).status).toBe(200);
+    for (let count = 0; count < 5; count += 1) await served.call({ path, headers: bearer('wrong'), from });
+    expectProblem(await served.call({ path, headers: bearer(good.key), from }), 429, 'too-many-requests');
+    expect((await served.call({ path, headers: bearer(good.key) })).status).toBe(200);
+  });
+
   test('does not shut out another address', async () => {
     const { port } = ring();
     await using served = await serve({ limits, apiKey: setting, keys: port });
