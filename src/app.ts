@@ -13,12 +13,14 @@ import type { Rules } from './core/rules.ts';
 import type { Wire } from './core/signal.ts';
 import type { TicketRules } from './core/ticket.ts';
 import type { HttpServer } from './http/instance.ts';
+import { connectionsMax } from './http/limits.ts';
 import { createHttpServer, listen } from './http/server.ts';
 import type { Listener } from './ingest/listener.ts';
 import { Metrics } from './metrics.ts';
 import { Health } from './runtime/health.ts';
 import { invariant } from './runtime/invariant.ts';
 import type { Logger } from './runtime/logger.ts';
+import { openFilesMax } from './runtime/open-files.ts';
 import { createSealing } from './runtime/sealing.ts';
 import { StartError } from './runtime/start-error.ts';
 import type { Settings } from './settings.ts';
@@ -26,6 +28,7 @@ import { ask, ConflictError, DatabaseAwayError, openPool } from './store/databas
 import { eraseUser } from './store/erase.ts';
 import { KeyRing } from './store/key-ring.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
+import { getQuarantined, listQuarantine, removeQuarantined } from './store/quarantine.ts';
 import { createPresenceReader, listEventsOfUser, listSessions } from './store/reads.ts';
 import { createSender } from './webhooks/send.ts';
 import { parseNetworks, registrationProblem, type TargetRules } from './webhooks/target-guard.ts';
@@ -166,9 +169,11 @@ function createHttp(base: Base, { api: pool, lanes, ring, tickets }: HttpParts):
   const targetRules = targetRulesOf(settings);
   return createHttpServer({
     apiKey: settings.API_KEY,
-    allowedOrigins: [],
     keys: createKeysPort(pool, ring),
     audit: createAuditPort(pool),
+    allowedOrigins: settings.CORS_ORIGINS ?? [],
+    limits: { connectionsMax: connectionsMax(openFilesMax()) },
+    onRefused: (why) => metrics.refused.inc({ why }),
     hasApi: settings.ROLES.includes('api'),
     logger,
     isUnavailable: (error) => error instanceof DatabaseAwayError || error instanceof ConflictError,
@@ -183,6 +188,11 @@ function createHttp(base: Base, { api: pool, lanes, ring, tickets }: HttpParts):
     kick: (userId, sessionId, caller) => kick(base, pool, userId, sessionId, caller),
     prepared: createPreparePort(base, pool, tickets),
     users: { erase: (userId, caller) => eraseUser(pool, userId, actorOf(caller)) },
+    quarantine: {
+      list: (page) => listQuarantine(pool, page),
+      get: (id) => getQuarantined(pool, id),
+      remove: (id) => removeQuarantined(pool, id),
+    },
     ready: () => health.ready(),
     metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
   });

@@ -75,6 +75,13 @@ export class Metrics {
     registers: this.#registers,
   });
 
+  readonly refused = new Counter({
+    name: 'willow_http_refused_total',
+    help: 'Requests and connections refused because there were too many, by why.',
+    labelNames: ['why'] as const,
+    registers: this.#registers,
+  });
+
   /** `link` is asked whenever the metrics are. */
   constructor(link: () => LinkGauges) {
     const { registry } = this;

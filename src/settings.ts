@@ -6,6 +6,7 @@ import { BrokerUrl, HostName } from './broker-settings.ts';
 import { contradictions } from './contradictions.ts';
 import { JsonPointer } from './core/json.ts';
 import { leaseMsMax } from './core/ticket.ts';
+import { Origins } from './http/cors.ts';
 import { logLevels } from './runtime/logger.ts';
 import { howToMakeAKey, keysOf, secretKeysMax } from './runtime/secret-key.ts';
 import { parseNetworks } from './webhooks/target-guard.ts';
@@ -204,6 +205,12 @@ export const settingsTable = {
     default: null,
     description:
       'Networks that webhooks may go to besides public addresses, such as 10.1.0.0/16,fd00::/8. Unset: public addresses only.',
+  },
+  CORS_ORIGINS: {
+    schema: Origins,
+    default: null,
+    description:
+      'Origins whose web pages may call the API from a browser, such as https://app.example.com,http://localhost:5173. Unset: none.',
   },
   ROLES: {
     schema: roles,

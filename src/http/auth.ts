@@ -7,6 +7,7 @@ import { timingSafeEqual } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { invariant } from '../runtime/invariant.ts';
 import { digestOf, keyIdOf } from './api-key.ts';
+import type { Guessing } from './guessing.ts';
 import type { Caller, HttpServer, Scope } from './instance.ts';
 import { type Problem, sendProblem } from './problems.ts';
 
@@ -29,14 +30,14 @@ export type GuardPort = {
 type Judgement = { readonly caller: Caller } | { readonly problem: Problem };
 
 /** Guards the routes that are added after this call. */
-export function requireKeys(app: HttpServer, apiKey: string | null, port: GuardPort): void {
+export function requireKeys(app: HttpServer, apiKey: string | null, port: GuardPort, guessing: Guessing): void {
   app.decorateRequest('caller', null);
   // As it arrives: headers are read as latin1, one character a byte.
   const adminDigest = apiKey === null ? null : digestOf(Buffer.from(apiKey).toString('latin1'));
   app.addHook('onRoute', (route) => {
     const scope = route.config?.scope;
     if (scope === undefined || scope === 'open') return;
-    const guard = guardOf(scope, adminDigest, port);
+    const guard = guardOf(scope, adminDigest, port, guessing);
     route.onRequest = [guard, ...[route.onRequest ?? []].flat()];
   });
 }
@@ -55,7 +56,7 @@ export function callerOf({ caller }: FastifyRequest): Caller {
 }
 
 // Callbacks, not promises: nearly always the answer is known at once, and on the most read route a promise more is felt.
-function guardOf(scope: Scope, adminDigest: Buffer | null, { findKey, noteUse }: GuardPort) {
+function guardOf(scope: Scope, adminDigest: Buffer | null, { findKey, noteUse }: GuardPort, guessing: Guessing) {
   return (request: FastifyRequest, reply: FastifyReply, proceed: (error?: Error) => void): void => {
     const settle = (judgement: Judgement): void => {
       if ('caller' in judgement) {
@@ -63,14 +64,24 @@ function guardOf(scope: Scope, adminDigest: Buffer | null, { findKey, noteUse }:
         proceed();
       } else sendProblem(reply, judgement.problem);
     };
+    const refuse = (): void => {
+      guessing.wasWrong(request);
+      settle(keyWrong);
+    };
     const token = bearerToken(request.headers.authorization);
     if (token === null) return settle(adminDigest === null ? loopback : keyMissing);
     const digest = digestOf(token);
-    if (adminDigest !== null && timingSafeEqual(digest, adminDigest)) return settle(admin);
+    const unheard = guessing.refusal(request, digest);
+    if (unheard !== null) return settle({ problem: unheard });
+    if (adminDigest !== null && timingSafeEqual(digest, adminDigest)) {
+      guessing.wasRight(request, digest);
+      return settle(admin);
+    }
     const id = keyIdOf(token);
-    if (id === null) return settle(keyWrong);
+    if (id === null) return refuse();
     const judge = (key: StoredKey | null): void => {
-      if (key === null || !timingSafeEqual(digest, key.digest)) return settle(keyWrong);
+      if (key === null || !timingSafeEqual(digest, key.digest)) return refuse();
+      guessing.wasRight(request, digest);
       noteUse(id);
       settle(judgementOn(key, scope));
     };

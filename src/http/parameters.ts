@@ -12,13 +12,13 @@ export const SessionPath = z.object({ id: UserId, sessionId: SessionId });
 /** Any id is asked for: one that no webhook, or no key, has is unknown, whatever it looks like. */
 export const WebhookPath = z.object({ id: Id });
 export const KeyPath = z.object({ id: Id });
-const parkedIdSentence = 'must be a whole number';
-export const ParkedPath = WebhookPath.extend({
-  parkedId: z
-    .string()
-    .regex(/^\d{1,15}$/u, parkedIdSentence)
-    .transform(Number),
-});
+/** Of what is numbered. */
+const Numbered = z
+  .string()
+  .regex(/^\d{1,15}$/u, 'must be a whole number')
+  .transform(Number);
+export const ParkedPath = WebhookPath.extend({ parkedId: Numbered });
+export const MessagePath = z.object({ id: Numbered });
 /** Of a call that takes nothing. */
 export const NoBody = z.strictObject({}, 'must be empty, or {}').nullish();
 

@@ -4,7 +4,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { FastifyReply } from 'fastify';
 
-const problemTypes = {
+export const problemTypes = {
   'bad-request': { status: 400, title: 'The request is malformed' },
   'bad-input': { status: 400, title: 'A parameter is not valid' },
   'bad-cursor': { status: 400, title: 'The cursor is not one of this list' },
@@ -17,6 +17,7 @@ const problemTypes = {
   'unknown-webhook': { status: 404, title: 'There is no such webhook' },
   'unknown-parked': { status: 404, title: 'The webhook has no such parked event' },
   'unknown-key': { status: 404, title: 'There is no such API key' },
+  'unknown-message': { status: 404, title: 'There is no such message in the quarantine' },
   'method-not-allowed': { status: 405, title: 'The method is not allowed here' },
   'request-timeout': { status: 408, title: 'The request took too long to arrive' },
   'too-many-webhooks': { status: 409, title: 'There are as many webhooks as there may be' },
@@ -72,11 +73,15 @@ const retryAfterSeconds = 5;
 const problemContentType = 'application/problem+json; charset=utf-8';
 
 /**
- * On every answer. What is kept must be asked for again: presence is true for a moment only. No answer is a page, so that it
- * is enough to forbid the browser to take one for a page.
+ * On every answer. What is kept must be asked for again: presence is true for a moment only. No answer is a page: a browser that
+ * is made to show one runs nothing of it, frames it nowhere and tells nobody its URL, which holds ids of users. Constants and
+ * not @fastify/helmet, which costs as much as the whole of a bare request, for headers that speak of pages.
  */
 export const commonHeaders: Readonly<Record<string, string>> = {
   'cache-control': 'private, no-cache',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
   'x-content-type-options': 'nosniff',
 };
 
@@ -93,12 +98,17 @@ export function sendProblem(reply: FastifyReply, problem: Problem): FastifyReply
   return reply.code(statusOf(problem)).headers(headersOf(problem)).send(bodyOf(problem));
 }
 
+/** For a request that the framework does not see. */
+export function rawAnswer(problem: Problem) {
+  const body = bodyOf(problem);
+  const headers = { ...headersOf(problem), 'content-length': Buffer.byteLength(body) };
+  return { status: statusOf(problem), headers, body };
+}
+
 /** A whole HTTP/1.1 response, for a socket on which no request came to be. */
 export function rawResponse(problem: Problem): string {
-  const status = statusOf(problem);
-  const body = bodyOf(problem);
-  const headers = { ...headersOf(problem), 'content-length': Buffer.byteLength(body), connection: 'close' };
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  const { status, headers, body } = rawAnswer(problem);
+  const lines = Object.entries({ ...headers, connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`);
   return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`;
 }
 

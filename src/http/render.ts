@@ -4,11 +4,13 @@
 import type { PreparedMessage } from '../core/prepared.ts';
 import type { Presence as PresenceOfUser, ShownSession } from '../core/presence.ts';
 import type { EndedSession, Event, Session } from '../core/session.ts';
+import { escapedBytes, escapedText } from './escaped.ts';
 import { isoTime } from './iso-time.ts';
 import type { Attempt, ParkedEvent } from './routes/attempts.ts';
 import type { AuditRecord } from './routes/audit.ts';
 import type { ApiKey } from './routes/keys.ts';
 import type { Prepared } from './routes/prepared-sessions.ts';
+import type { Quarantined } from './routes/quarantine.ts';
 import type { Webhook } from './routes/webhooks.ts';
 
 export type LoggedEvent = Event & { readonly position: number };
@@ -133,6 +135,19 @@ export function auditBody(record: AuditRecord) {
     action: record.action,
     target: record.target,
     detail: record.detail,
+  };
+}
+
+export function quarantinedBody(message: Quarantined) {
+  return {
+    id: message.id,
+    receivedAt: isoTime(message.receivedAtMs),
+    topic: escapedText(message.topic),
+    reason: message.reason,
+    detail: escapedText(message.detail),
+    payload: escapedBytes(message.payload),
+    payloadBytes: message.payloadBytes,
+    isCut: message.payload.length < message.payloadBytes,
   };
 }
 

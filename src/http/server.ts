@@ -1,16 +1,21 @@
 // The HTTP server: its routes, and what happens to a request before and after a route. Every request is answered, and whatever
 // is no success is problem+json, down to bytes that are no HTTP. It knows its ports as plain functions only.
 
-import { type FastifyRequest, fastify, type HTTPMethods } from 'fastify';
+import { type FastifyReply, type FastifyRequest, fastify, type HTTPMethods } from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { idCharactersMax } from '../core/ids.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { StartError } from '../runtime/start-error.ts';
 import { type GuardPort, requireKeys, requireScopes } from './auth.ts';
+import { Connections, type Dismissal } from './connections.ts';
+import { answerPreflight, type Cors, namedOrigins } from './cors.ts';
 import { malformedUrl, problemOf } from './failures.ts';
+import { Guessing } from './guessing.ts';
 import type { HttpServer } from './instance.ts';
+import { type HttpLimits, httpLimits } from './limits.ts';
 import { keylessRefusal } from './loopback.ts';
 import { commonHeaders, type Problem, sendProblem, statusOf } from './problems.ts';
+import { limitCallers } from './rate-limit.ts';
 import { type AttemptsPort, attemptRoutes } from './routes/attempts.ts';
 import { type AuditPort, auditRoutes } from './routes/audit.ts';
 import { type EventsOfUserPort, eventRoutes } from './routes/events.ts';
@@ -19,9 +24,11 @@ import { type KeysPort, keyRoutes } from './routes/keys.ts';
 import { type MetricsPort, metricsRoutes } from './routes/metrics.ts';
 import { type PreparePort, preparedSessionRoutes } from './routes/prepared-sessions.ts';
 import { type PresencePort, presenceRoutes } from './routes/presence.ts';
+import { type QuarantinePort, quarantineRoutes } from './routes/quarantine.ts';
 import { type SessionsPort, sessionRoutes } from './routes/sessions.ts';
 import { type UsersPort, userRoutes } from './routes/users.ts';
 import { type WebhooksPort, webhookActionRoutes, webhookRoutes } from './routes/webhooks.ts';
+import { Shedding } from './shedding.ts';
 import { answerClientError, createSocketServer } from './sockets.ts';
 
 export type HttpDeps = SessionsPort & {
@@ -32,34 +39,47 @@ export type HttpDeps = SessionsPort & {
   readonly webhooks: WebhooksPort & AttemptsPort;
   readonly keys: KeysPort & GuardPort;
   readonly audit: AuditPort;
+  readonly quarantine: QuarantinePort;
   readonly ready: ReadyPort;
   readonly metrics: MetricsPort;
   /** False: health and metrics only. */
   readonly hasApi: boolean;
   /** Null: no key is needed, and this machine alone is served. */
   readonly apiKey: string | null;
-  /** Web pages from elsewhere that are served where no key is needed. */
+  /** Of the web pages that may call from a browser, besides those of this machine where no key is needed. */
   readonly allowedOrigins: readonly string[];
+  /** Instead of the usual ones. */
+  readonly limits?: Partial<HttpLimits>;
+  /** Something was refused because there is too much of it. */
+  readonly onRefused: (why: Refused) => void;
   readonly logger: Logger;
   /** Whether a port failed because the database is away, so that trying again helps. */
   readonly isUnavailable: (error: unknown) => boolean;
 };
 
-const bodyBytesMax = 64 * 1024;
+/** A request, or a connection: see the table of metrics. */
+export type Refused = 'overloaded' | 'too-many-requests' | 'wrong-keys' | Dismissal;
+
+export const bodyBytesMax = 64 * 1024;
 /** UTF-8 takes up to four bytes a character, and percent-encoding three characters a byte. */
-const parameterCharactersMax = idCharactersMax * 4 * 3;
+export const parameterCharactersMax = idCharactersMax * 4 * 3;
 
 export function createHttpServer(deps: HttpDeps): HttpServer {
+  const limits = { ...httpLimits, ...deps.limits };
+  const connections = new Connections(limits, deps.onRefused);
+  const shedding = new Shedding(connections, limits, () => deps.onRefused('overloaded'));
+  const cors = namedOrigins(deps.allowedOrigins);
   const app = fastify({
     // Fastify's log would cost more than a whole presence request; what is worth a line is logged here.
     logger: false,
-    serverFactory: createSocketServer,
+    serverFactory: (listener) => createSocketServer(listener, connections, shedding),
     clientErrorHandler: answerClientError,
     bodyLimit: bodyBytesMax,
     // While closing, requests that already came are answered as ever, not with a 503 of another shape.
     return503OnClosing: false,
     routerOptions: { maxParamLength: parameterCharactersMax },
     frameworkErrors: (error, request, reply) => {
+      cors?.mark(request, reply);
       const problem = error.code === 'FST_ERR_BAD_URL' ? malformedUrl(app, request) : problemOf(error, () => false);
       sendProblem(reply, problem);
     },
@@ -68,11 +88,14 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   app.setValidatorCompiler(validatorCompiler);
   readBodies(app);
   answerFailures(app, deps);
-  refuseAtTheDoor(app, deps);
+  shedding.watch(app);
+  refuseAtTheDoor(app, { ...deps, cors, shedding });
   if (deps.logger.isLevelEnabled('debug')) logAnswers(app, deps.logger);
 
   requireScopes(app);
-  requireKeys(app, deps.apiKey, deps.keys);
+  const guessing = new Guessing(limits, () => deps.onRefused('wrong-keys'));
+  requireKeys(app, deps.apiKey, deps.keys, guessing);
+  limitCallers(app, { limits, onRefused: () => deps.onRefused('too-many-requests') });
   if (deps.hasApi) {
     presenceRoutes(app, deps.presence);
     sessionRoutes(app, deps);
@@ -84,6 +107,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
     attemptRoutes(app, deps.webhooks);
     keyRoutes(app, deps.keys);
     auditRoutes(app, deps.audit);
+    quarantineRoutes(app, deps.quarantine);
   }
   healthRoutes(app, deps.ready);
   metricsRoutes(app, deps.metrics);
@@ -101,29 +125,38 @@ function readBodies(app: HttpServer): void {
   });
 }
 
+type Door = Pick<HttpDeps, 'apiKey' | 'allowedOrigins'> & {
+  readonly cors: Cors | null;
+  readonly shedding: Shedding;
+};
+
 /** Before a body is read: what no route needs to see. */
-function refuseAtTheDoor(app: HttpServer, { apiKey, allowedOrigins }: HttpDeps): void {
+function refuseAtTheDoor(app: HttpServer, { apiKey, allowedOrigins, cors, shedding }: Door): void {
   const origins = new Set(allowedOrigins);
+  const refusal = ({ headers, raw }: FastifyRequest): Problem | undefined => {
+    const problem = apiKey === null ? keylessRefusal(headers, origins) : undefined;
+    return problem ?? (headers.host === undefined && raw.httpVersion === '1.1' ? hostMissing : undefined);
+  };
   app.addHook('onRequest', (request, reply, done) => {
-    const problem = (apiKey === null && keylessRefusal(request.headers, origins)) || refusal(app, request);
-    if (problem === undefined) {
+    cors?.mark(request, reply);
+    const problem = shedding.refusal(request) ?? refusal(request);
+    if (problem !== undefined) sendProblem(reply, problem);
+    else if (request.is404) answerNoRoute(app, request, reply, cors);
+    else {
       reply.headers(commonHeaders);
       done();
-    } else sendProblem(reply, problem);
+    }
   });
 }
 
-function refusal(app: HttpServer, request: FastifyRequest): Problem | undefined {
-  if (request.headers.host === undefined && request.raw.httpVersion === '1.1') {
-    return { type: 'bad-request', detail: 'the Host header is missing' };
-  }
-  return request.is404 ? noRoute(app, request.raw.url ?? '/') : undefined;
-}
+const hostMissing: Problem = { type: 'bad-request', detail: 'the Host header is missing' };
 
-function noRoute(app: HttpServer, url: string): Problem {
+function answerNoRoute(app: HttpServer, request: FastifyRequest, reply: FastifyReply, cors: Cors | null): void {
+  const url = request.raw.url ?? '/';
   const methods = (app.supportedMethods as HTTPMethods[]).filter((method) => app.findRoute({ method, url }) !== null);
-  if (methods.length === 0) return { type: 'not-found' };
-  return { type: 'method-not-allowed', headers: { allow: methods.join(', ') } };
+  if (methods.length === 0) sendProblem(reply, { type: 'not-found' });
+  else if (cors?.isPreflight(request) === true) answerPreflight(reply.headers(commonHeaders), methods);
+  else sendProblem(reply, { type: 'method-not-allowed', headers: { allow: methods.join(', ') } });
 }
 
 function answerFailures(app: HttpServer, { logger, isUnavailable }: HttpDeps): void {

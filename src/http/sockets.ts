@@ -1,37 +1,42 @@
 // The server below the routes: how long and how large a request may be before it is one, and what is answered when it never
-// becomes one. Every bound on a connection stands here.
+// becomes one. Every bound on a single connection stands here.
 
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Connections } from './connections.ts';
 import { type Problem, rawResponse } from './problems.ts';
+import type { Shedding } from './shedding.ts';
 
-/** The request line counts too. */
-const headerBytesMax = 16 * 1024;
-const headersTimeoutMs = 15_000;
-/** For the whole request to arrive; how long an answer may take is for the ports to bound. */
-const requestTimeoutMs = 30_000;
+export const socketLimits = {
+  /** The request line counts too. */
+  headerBytesMax: 16 * 1024,
+  headersTimeoutMs: 15_000,
+  /** For the whole request to arrive; how long an answer may take is for the ports to bound. */
+  requestTimeoutMs: 30_000,
+  /** Longer than the 60 s after which common load balancers close an idle connection, so that they close it and not us. */
+  keepAliveTimeoutMs: 72_000,
+  /** Without a byte in either direction: an answer that never comes. */
+  connectionTimeoutMs: 120_000,
+};
 const timeoutCheckIntervalMs = 5_000;
-/** Longer than the 60 s after which common load balancers close an idle connection, so that they close it and not us. */
-const keepAliveTimeoutMs = 72_000;
-/** Without a byte in either direction: a client that reads its answer too slowly, an answer that never comes. */
-const connectionTimeoutMs = 120_000;
 
-export function createSocketServer(listener: RequestListener): Server {
+export function createSocketServer(listener: RequestListener, connections: Connections, shedding: Shedding): Server {
   const server = createServer(
     {
-      maxHeaderSize: headerBytesMax,
-      headersTimeout: headersTimeoutMs,
-      requestTimeout: requestTimeoutMs,
+      maxHeaderSize: socketLimits.headerBytesMax,
+      headersTimeout: socketLimits.headersTimeoutMs,
+      requestTimeout: socketLimits.requestTimeoutMs,
       connectionsCheckingInterval: timeoutCheckIntervalMs,
-      keepAliveTimeout: keepAliveTimeoutMs,
+      keepAliveTimeout: socketLimits.keepAliveTimeoutMs,
       // A repeated Host or Authorization is then one that matches nothing, instead of the first one winning.
       joinDuplicateHeaders: true,
       // Node's own answer to a missing Host has no body; the routes' guard answers instead.
       requireHostHeader: false,
     },
-    listener,
+    shedding.gate(listener),
   );
-  server.setTimeout(connectionTimeoutMs);
+  server.setTimeout(socketLimits.connectionTimeoutMs);
+  connections.watch(server);
   server.on('checkExpectation', (_request, { socket }) => {
     socket?.end(rawResponse({ type: 'expectation-failed', detail: 'only 100-continue is understood' }));
   });

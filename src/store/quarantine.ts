@@ -49,6 +49,37 @@ export async function trimQuarantine(pool: pg.Pool, rowsMax: number): Promise<nu
   return rowCount ?? 0;
 }
 
+export type KeptMessage = Omit<QuarantineRow, 'reason'> & { readonly id: number; readonly reason: string };
+
+const columns = 'id, received_at as "receivedAtMs", topic, payload, payload_bytes as "payloadBytes", reason, detail';
+
+/** Newest first. There is no index on the reason: there are few rows, and the newest of them are wanted. */
+export async function listQuarantine(
+  pool: pg.Pool,
+  page: { readonly limit: number; readonly before: number | null; readonly reason: QuarantineReason | null },
+): Promise<readonly KeptMessage[]> {
+  const { rows } = await ask<KeptMessage>(pool, {
+    text: `select ${columns} from quarantine
+      where ($1::bigint is null or id < $1) and ($2::text is null or reason = $2) order by id desc limit $3`,
+    values: [page.before, page.reason, page.limit],
+  });
+  return rows;
+}
+
+export async function getQuarantined(pool: pg.Pool, id: number): Promise<KeptMessage | null> {
+  const { rows } = await ask<KeptMessage>(pool, {
+    text: `select ${columns} from quarantine where id = $1`,
+    values: [id],
+  });
+  return rows[0] ?? null;
+}
+
+/** False when there is no such message (any more). */
+export async function removeQuarantined(pool: pg.Pool, id: number): Promise<boolean> {
+  const { rowCount } = await ask(pool, { text: 'delete from quarantine where id = $1', values: [id] });
+  return rowCount === 1;
+}
+
 /** A broker lets topics through that PostgreSQL cannot keep. */
 function storable(topic: string): string {
   return cutSignatures(topic, '…').slice(0, topicKeptCharacters).toWellFormed().replaceAll('\0', '\u{FFFD}');

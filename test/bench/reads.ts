@@ -14,6 +14,8 @@ const rounds = isQuick ? 2 : 7;
 const seconds = isQuick ? 3 : 8;
 const users = 1_000_000;
 const connections = 64;
+const callers = 16;
+const apiKey = 'bench-key-0123456789abcdef';
 
 async function fill(url: string): Promise<void> {
   const pool = new pg.Pool({ connectionString: url, max: 1 });
@@ -35,9 +37,29 @@ async function fill(url: string): Promise<void> {
 
 type Measured = { readonly requestsPerSecond: number; readonly p99: string };
 
-async function measure(http: string): Promise<Measured> {
+/** Callers enough that none of them asks for more than a caller may. */
+async function makeKeys(http: string): Promise<readonly string[]> {
+  const headers = { authorization: `Bearer ${apiKey}`, 'content-type': 'application/json' };
+  const body = JSON.stringify({ name: 'bench', scopes: ['presence:read'] });
+  return Promise.all(
+    Array.from({ length: callers }, async () => {
+      const response = await fetch(`${http}/keys`, { method: 'POST', headers, body });
+      return ((await response.json()) as { key: string }).key;
+    }),
+  );
+}
+
+async function measure(http: string, keys: readonly string[]): Promise<Measured> {
   const limits = ['-t', '1', '-c', String(connections), '-d', `${seconds}s`];
-  await using wrk = await startChild('wrk', [...limits, '--latency', '-s', 'test/bench/presence.lua', http]);
+  await using wrk = await startChild('wrk', [
+    ...limits,
+    '--latency',
+    '-s',
+    'test/bench/presence.lua',
+    http,
+    '--',
+    ...keys,
+  ]);
   await wrk.exited;
   const text = wrk.lines.join('\n');
   const rate = /Requests\/sec:\s+([\d.]+)/.exec(text)?.[1];
@@ -51,18 +73,21 @@ await fill(postgres.url);
 await using willow = await startWillow({
   DATABASE_URL: postgres.url,
   MQTT_URL: mosquitto.url,
+  API_KEY: apiKey,
   LOG_LEVEL: 'info',
 });
 await willow.logged('link.up');
-const body = JSON.stringify(await willow.presence('user-4711'));
+const keys = await makeKeys(willow.http);
+const shownTo = { headers: { authorization: `Bearer ${apiKey}` } };
+const body = await (await fetch(`${willow.http}/users/user-4711/presence`, shownTo)).text();
 await using bare = await startChild(process.execPath, ['test/bench/bare-server.ts', body]);
 const bareHttp = await bare.line((line) => line.startsWith('http') && line, 'its address');
 
 const rates = { bare: [] as number[], willow: [] as number[] };
 const ratios: number[] = [];
 for (let round = 0; round < rounds; round += 1) {
-  const plain = await measure(bareHttp);
-  const real = await measure(willow.http);
+  const plain = await measure(bareHttp, keys);
+  const real = await measure(willow.http, keys);
   rates.bare.push(plain.requestsPerSecond);
   rates.willow.push(real.requestsPerSecond);
   ratios.push(real.requestsPerSecond / plain.requestsPerSecond);

@@ -7,6 +7,7 @@ import type { ClientId, Epoch, SessionId, UserId } from '../../src/core/ids.ts';
 import { badInput } from '../../src/http/failures.ts';
 import { scopes } from '../../src/http/instance.ts';
 import { NewKey } from '../../src/http/key-bodies.ts';
+import { httpLimits } from '../../src/http/limits.ts';
 import { rawResponse } from '../../src/http/problems.ts';
 import {
   attemptBody,
@@ -16,9 +17,12 @@ import {
   parkedBody,
   preparedBody,
   presenceBody,
+  quarantinedBody,
   sessionBody,
   webhookBody,
 } from '../../src/http/render.ts';
+import { bodyBytesMax, parameterCharactersMax } from '../../src/http/server.ts';
+import { socketLimits } from '../../src/http/sockets.ts';
 import { newWebhook } from '../../src/http/webhook-bodies.ts';
 import { Metrics } from '../../src/metrics.ts';
 import { attempt, hook, hooks, parked } from '../http/hook.ts';
@@ -167,6 +171,20 @@ describe('the examples are what the code renders', () => {
     expect(JSON.stringify({ data: [record], nextCursor: null })).toBe(JSON.stringify(example('audit')));
   });
 
+  test('what is in the quarantine', () => {
+    const payload = Buffer.concat([Buffer.from('{"userId":"\u202eada'), Buffer.from([0xff, 0x0a])]);
+    const message = quarantinedBody({
+      id: 12,
+      receivedAtMs: ms('10:00:00'),
+      topic: '/logout',
+      reason: 'not-json',
+      detail: 'the payload is not valid JSON',
+      payload,
+      payloadBytes: 4_000,
+    });
+    expect(JSON.stringify({ data: [message], nextCursor: null })).toBe(JSON.stringify(example('quarantine')));
+  });
+
   test('a problem', () => {
     const problem = badInput([{ in: 'query', name: 'limit', detail: 'must be a whole number from 1 to 1000' }]);
     expect(JSON.parse(rawResponse(problem).split('\r\n\r\n')[1] ?? '')).toEqual(example('problem'));
@@ -183,6 +201,32 @@ test('every type of problem has its status, its title and a remedy, and none is 
 
 test('every action of the audit trail is listed, and none is made up', () => {
   expect(rowsBelow('### `GET /audit`').map(([action]) => plain(action))).toEqual([...auditActions]);
+});
+
+test('every limit is listed, and none is made up', () => {
+  const number = (value: number) => value.toLocaleString('en');
+  const seconds = (ms: number) => `${number(ms / 1_000)} s`;
+  const size = (bytes: number) => (bytes < 2 ** 20 ? `${bytes / 2 ** 10} KiB` : `${bytes / 2 ** 20} MiB`);
+  const { callerRequestsMax, callerWindowMs, failuresMax, failuresWindowMs, ...others } = httpLimits;
+  expect(rowsBelow('## Limits').map(([, bound]) => bound)).toEqual([
+    `${number(callerRequestsMax)} in ${seconds(callerWindowMs)}`,
+    `${number(failuresMax)} in ${seconds(failuresWindowMs)}`,
+    number(others.requestsMax),
+    `${others.turnMsMax} ms of work`,
+    number(others.requestsPerConnectionMax),
+    size(others.unreadBytesMax),
+    seconds(others.unreadMsMax),
+    number(others.connectionsMax),
+    size(socketLimits.headerBytesMax),
+    `${number(parameterCharactersMax)} characters`,
+    size(bodyBytesMax),
+    seconds(socketLimits.headersTimeoutMs),
+    seconds(socketLimits.requestTimeoutMs),
+    seconds(socketLimits.keepAliveTimeoutMs),
+    seconds(socketLimits.connectionTimeoutMs),
+  ]);
+  expect(page).toContain(`have read nothing for ${seconds(others.unreadCrowdedMsMax)} are cut off`);
+  expect(page).toContain(`was not right there within ${seconds(others.welcomeMs)}`);
 });
 
 test('every scope is explained, and none is made up', () => {

@@ -120,6 +120,36 @@ describe('an environment', () => {
       expect(problems[0]).toMatch(/^WEBHOOK_ALLOW_NETWORKS: .+/);
     },
   );
+
+  test('names origins exactly as browsers send them', () => {
+    const CORS_ORIGINS = 'https://app.example.com, http://localhost:5173,http://[::1]:8080,https://app.example.com';
+    const origins = ['https://app.example.com', 'http://localhost:5173', 'http://[::1]:8080'];
+    expect(parse({ CORS_ORIGINS }).CORS_ORIGINS).toEqual(origins);
+    expect(parse({}).CORS_ORIGINS).toBeNull();
+  });
+
+  const noOrigins: Readonly<Record<string, RegExp>> = {
+    '*': /name each origin/u,
+    'https://*.example.com': /such as https:/u,
+    'https://app.example.com/': /only.*: https:\/\/app\.example\.com$/u,
+    'https://app.example.com/path': /only/u,
+    'https://app.example.com?x=1': /only/u,
+    'https://App.Example.com': /only/u,
+    'https://app.example.com:443': /only/u,
+    'https://ada@app.example.com': /only/u,
+    'https://bücher.example': /only.*xn--/u,
+    'app.example.com': /such as https:/u,
+    null: /such as https:/u,
+    'ftp://app.example.com': /such as https:/u,
+    'https://app.example.com,': /such as https:/u,
+  };
+
+  test.each(Object.entries(noOrigins))('does not take "%s" for an origin, and says how it is written', (text, why) => {
+    const problems = problemsOf({ CORS_ORIGINS: text });
+    expect(problems).toHaveLength(1);
+    expect(problems[0]).toMatch(/^CORS_ORIGINS: must /u);
+    expect(problems[0]).toMatch(why);
+  });
 });
 
 describe('the relations between settings', () => {

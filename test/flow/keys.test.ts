@@ -5,11 +5,12 @@ import { mintKey } from '../../src/http/api-key.ts';
 import { type Scope, scopes } from '../../src/http/instance.ts';
 import { believedMsMax } from '../../src/store/key-ring.ts';
 import { bodyOf, json, pathOf } from '../http/calls.ts';
-import { type Route, serve } from '../http/serve.ts';
+import { serve } from '../http/serve.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { call, type ProblemBody, readPages } from '../support/http.ts';
 import { adminKey, bearer, type KeyBody, makeKey, sendTo } from '../support/keys.ts';
 import { startOwnPostgres } from '../support/own-postgres.ts';
+import type { Route } from '../support/route-table.ts';
 import { until } from '../support/until.ts';
 import { startWillow, type Willow } from '../support/willow.ts';
 

@@ -1,11 +1,16 @@
 // A call of each route that is complete, so that nothing about it is wrong but what a test makes wrong.
 
-import type { Call, Route } from './serve.ts';
+import type { Route } from '../support/route-table.ts';
+import type { Call } from './serve.ts';
 
 export const json = { 'content-type': 'application/json' };
 
 export const pathOf = ({ url }: Pick<Route, 'url'>): string =>
-  url.replace(':id', 'ada').replace(':sessionId', 'phone').replace(':parkedId', '3');
+  url
+    .replace('/quarantine/:id', '/quarantine/12')
+    .replace(':id', 'ada')
+    .replace(':sessionId', 'phone')
+    .replace(':parkedId', '3');
 
 const bodies: Readonly<Record<string, object>> = {
   'POST /webhooks': { url: 'https://example.com/hook' },

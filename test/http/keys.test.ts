@@ -3,9 +3,10 @@
 import { describe, expect, test } from 'vitest';
 import { mintKey } from '../../src/http/api-key.ts';
 import { scopes } from '../../src/http/instance.ts';
+import type { Route } from '../support/route-table.ts';
 import { bodyOf, json, pathOf } from './calls.ts';
 import { keys, knowing, minted } from './keys.ts';
-import { type Answer, type Call, DatabaseAway, expectProblem, type Route, type Served, serve } from './serve.ts';
+import { type Answer, type Call, DatabaseAway, expectProblem, type Served, serve } from './serve.ts';
 
 const setting = 'willow-key-0123456789abcdef';
 const presence = '/users/ada/presence';

@@ -1,18 +1,19 @@
 // The HTTP server on a real socket, its ports plain functions in memory, and two ways to speak to it: as a client that obeys
 // HTTP, and with any bytes at all.
 
-import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { once } from 'node:events';
 import { Agent, request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { connect } from 'node:net';
-import type { FastifyInstance, RouteOptions } from 'fastify';
+import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { expect } from 'vitest';
 import { SessionId } from '../../src/core/ids.ts';
 import type { HttpServer } from '../../src/http/instance.ts';
 import { createHttpServer, type HttpDeps, listen } from '../../src/http/server.ts';
+import { type Route, withRoutes } from '../support/route-table.ts';
 import { hooks } from './hook.ts';
 import { keys } from './keys.ts';
+import { message } from './message.ts';
 
 /** Far more than any answer takes, on a slow machine too: who waits longer has met a bug. */
 const waitMsMax = 20_000;
@@ -25,8 +26,9 @@ export type Call = {
   readonly path: string;
   readonly headers?: Readonly<Record<string, string | string[]>>;
   readonly body?: string;
+  /** The address that the call comes from. */
+  readonly from?: string;
 };
-export type Route = { readonly method: string; readonly url: string; readonly scope: string | undefined };
 export type LogLine = { readonly level: number; readonly event: string; readonly [field: string]: unknown };
 
 export type Served = AsyncDisposable & {
@@ -37,6 +39,8 @@ export type Served = AsyncDisposable & {
   readonly log: readonly LogLine[];
   readonly logText: () => string;
   readonly call: (call: Call) => Promise<Answer>;
+  /** How many are open. */
+  readonly connections: () => Promise<number>;
   /** Sends the bytes, and reads until the server closes the connection. */
   readonly raw: (bytes: string | Buffer) => Promise<Answer>;
 };
@@ -58,6 +62,7 @@ export async function serve(deps: Partial<HttpDeps> = {}, logLevel = 'debug'): P
     },
     logText: () => lines.join(''),
     call: (call) => answerTo(port, agent, call),
+    connections: () => promisify<number>((done) => app.server.getConnections(done))(),
     raw: (bytes) => rawAnswer(port, bytes),
     [Symbol.asyncDispose]: async () => {
       agent.destroy();
@@ -98,32 +103,25 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   webhooks: hooks,
   keys,
   audit: async () => [],
+  onRefused: () => undefined,
+  // Tests say many wrong things from one address.
+  limits: { failuresMax: 10_000 },
+  quarantine: { list: async () => [], get: async () => message, remove: async () => true },
   ready: async () => ({ isReady: true, checks: {} }),
   metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'willow_up 1\n' }),
 };
 
-/** The route table, as Fastify announces it. */
-function withRoutes<App>(create: () => App): { readonly app: App; readonly routes: readonly Route[] } {
-  const routes: Route[] = [];
-  const onInstance = (message: unknown): void => {
-    (message as { fastify: FastifyInstance }).fastify.addHook('onRoute', ({ method, url, config }: RouteOptions) => {
-      routes.push({ method: String(method), url, scope: config?.scope });
-    });
-  };
-  subscribe('fastify.initialization', onInstance);
-  try {
-    return { app: create(), routes };
-  } finally {
-    unsubscribe('fastify.initialization', onInstance);
-  }
-}
-
-async function answerTo(port: number, agent: Agent, { method = 'GET', path, headers, body }: Call): Promise<Answer> {
+async function answerTo(
+  port: number,
+  keepAlive: Agent,
+  { method = 'GET', path, headers, body, from }: Call,
+): Promise<Answer> {
   const signal = AbortSignal.timeout(waitMsMax);
   // Node sends a body with a GET or DELETE without saying how long it is.
   const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
   const all = { ...length, ...headers };
-  const request = httpRequest({ host: '127.0.0.1', port, agent, method, path, headers: all, signal });
+  const way = from === undefined ? { agent: keepAlive } : { agent: false, localAddress: from };
+  const request = httpRequest({ host: '127.0.0.1', port, ...way, method, path, headers: all, signal });
   // Bytes, because with a text Node writes the headers in the encoding of the body.
   request.end(body === undefined ? undefined : Buffer.from(body));
   const [response] = (await once(request, 'response')) as [IncomingMessage];

@@ -2,6 +2,7 @@
 
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 export type Child = AsyncDisposable & {
@@ -16,6 +17,11 @@ export type Child = AsyncDisposable & {
   readonly kill: (signal: NodeJS.Signals) => void;
   readonly exited: Promise<number | null>;
 };
+
+/** How many files and sockets a process has open. */
+export function openFilesOf(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).length;
+}
 
 const lineWaitMs = 60_000;
 

@@ -31,11 +31,19 @@ export const secretKey = Buffer.alloc(32, 7).toString('base64url');
 
 type WillowEnvironment = Readonly<Record<string, string>>;
 
-export async function startWillow(environment: WillowEnvironment): Promise<Willow> {
+type WillowOptions = {
+  /** As `ulimit -n` says it. */
+  readonly openFilesMax?: number;
+};
+
+export async function startWillow(environment: WillowEnvironment, options: WillowOptions = {}): Promise<Willow> {
   const { PATH, HOME } = process.env;
   const ports = { HTTP_PORT: '0', EMBEDDED_MQTT_PORT: '0' };
   const env = { PATH, HOME, ...ports, SECRET_KEY: secretKey, LOG_LEVEL: 'debug', ...environment };
-  const child = await startChild(process.execPath, ['src/main.ts'], { env });
+  const { openFilesMax } = options;
+  const limited = openFilesMax === undefined ? [] : ['sh', '-c', `ulimit -n ${openFilesMax}; exec "$@"`, 'sh'];
+  const [command, ...args] = [...limited, process.execPath, 'src/main.ts'];
+  const child = await startChild(command, args, { env });
   try {
     const ready = await child.line((line) => eventOf(line, 'willow.ready'), 'willow.ready');
     return willowOf(child, String(ready['http']));

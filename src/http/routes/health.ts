@@ -2,6 +2,7 @@
 
 import type { HttpServer } from '../instance.ts';
 import { ProblemError } from '../problems.ts';
+import { shared } from '../shared.ts';
 
 export type Readiness = {
   readonly isReady: boolean;
@@ -10,10 +11,11 @@ export type Readiness = {
 export type ReadyPort = () => Promise<Readiness>;
 
 export function healthRoutes(app: HttpServer, ready: ReadyPort): void {
-  app.get('/healthz', { config: { scope: 'open' } }, () => ({ status: 'ok' }));
+  app.get('/healthz', { config: { scope: 'open', isVital: true } }, () => ({ status: 'ok' }));
 
-  app.get('/readyz', { config: { scope: 'open' } }, async () => {
-    const { isReady, checks } = await ready();
+  const askedAtOnce = shared(ready, 0);
+  app.get('/readyz', { config: { scope: 'open', isVital: true } }, async () => {
+    const { isReady, checks } = await askedAtOnce();
     if (!isReady) throw new ProblemError({ type: 'not-ready', extensions: { checks } });
     return { status: 'ready', checks };
   });

@@ -1,12 +1,14 @@
 // The numbers that a Prometheus server collects.
 
 import type { HttpServer } from '../instance.ts';
+import { shared } from '../shared.ts';
 
 export type MetricsPort = () => Promise<{ readonly contentType: string; readonly body: string }>;
 
 export function metricsRoutes(app: HttpServer, metrics: MetricsPort): void {
-  app.get('/metrics', { config: { scope: 'metrics:read' } }, async (_request, reply) => {
-    const { contentType, body } = await metrics();
+  const collected = shared(metrics, 2);
+  app.get('/metrics', { config: { scope: 'metrics:read', isVital: true } }, async (_request, reply) => {
+    const { contentType, body } = await collected();
     return reply.header('content-type', contentType).send(body);
   });
 }

@@ -1,0 +1,166 @@
+// Who is connected, and who gives way. There is always room for a newcomer: when all places are taken, the connection on which
+// nothing has been asked for longest is closed; a caller who does not read what was answered loses the connection too.
+
+import type { Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { HttpLimits } from './limits.ts';
+import { rawResponse } from './problems.ts';
+
+type Seat = {
+  /** Requests that are being worked on. */
+  working: number;
+  /** The last turn of the event loop in which requests came, and how many in that. */
+  turn: number;
+  asked: number;
+  /** Asked for something since it was last looked at. */
+  isUsed: boolean;
+  /** Of answers that are ready, and not all read. */
+  unreadBytes: number;
+  /** How much of its answers the caller had read when last looked at, and since when that has not grown. */
+  readBytes: number;
+  readAtMs: number;
+};
+
+export type ConnectionLimits = Pick<
+  HttpLimits,
+  'connectionsMax' | 'unreadBytesMax' | 'unreadMsMax' | 'unreadCrowdedMsMax'
+>;
+
+/** Why a connection was closed, or never begun. */
+export type Dismissal = 'no-room' | 'gave-way' | 'unread';
+
+const countedBytesMin = 16 * 1024;
+const lookIntervalMs = 1_000;
+/** So many are looked at for one who gives way: work with a bound, however many there are. */
+const candidatesMax = 64;
+/** Beyond our own bound, while those who gave way are still closing; what comes then is closed by Node. */
+const closingMax = 256;
+
+export class Connections {
+  readonly #limits: ConnectionLimits;
+  readonly #onDismissed: (why: Dismissal) => void;
+  /** In the order in which they would give way. */
+  readonly #seats = new Map<Socket, Seat>();
+  #unreadBytes = 0;
+
+  constructor(limits: ConnectionLimits, onDismissed: (why: Dismissal) => void) {
+    this.#limits = limits;
+    this.#onDismissed = onDismissed;
+  }
+
+  get count(): number {
+    return this.#seats.size;
+  }
+
+  get isUnreadCrowded(): boolean {
+    return this.#unreadBytes > this.#limits.unreadBytesMax;
+  }
+
+  watch(server: Server): void {
+    server.maxConnections = this.#limits.connectionsMax + closingMax;
+    server.on('drop', () => this.#onDismissed('no-room'));
+    server.on('connection', (socket: Socket) => this.#admit(socket));
+    server.once('listening', () => {
+      const timer = setInterval(() => this.#look(performance.now()), lookIntervalMs).unref();
+      server.once('close', () => clearInterval(timer));
+    });
+  }
+
+  /** A request has come: how many have on this connection in this turn of the event loop. */
+  askedInTurn(socket: Socket, turn: number): number {
+    const seat = this.#seats.get(socket);
+    if (seat === undefined) return 1;
+    if (seat.turn !== turn) seat.asked = 0;
+    seat.turn = turn;
+    seat.asked += 1;
+    return seat.asked;
+  }
+
+  /** A request is being worked on: how many the connection has now. */
+  begin(socket: Socket): number {
+    const seat = this.#seats.get(socket);
+    if (seat === undefined) return 1;
+    seat.isUsed = true;
+    seat.working += 1;
+    return seat.working;
+  }
+
+  end(socket: Socket): void {
+    const seat = this.#seats.get(socket);
+    if (seat !== undefined) seat.working -= 1;
+  }
+
+  /** An answer is ready; small ones are as much as the connection itself weighs. */
+  answer(response: ServerResponse, bytes: number): void {
+    const seat = bytes < countedBytesMin ? undefined : this.#seats.get(response.req.socket);
+    if (seat === undefined) return;
+    seat.unreadBytes += bytes;
+    this.#unreadBytes += bytes;
+    response.once('close', () => {
+      const counted = Math.min(bytes, seat.unreadBytes);
+      seat.unreadBytes -= counted;
+      this.#unreadBytes -= counted;
+    });
+  }
+
+  #admit(socket: Socket): void {
+    if (this.#seats.size >= this.#limits.connectionsMax && !this.#makeRoom()) {
+      this.#onDismissed('no-room');
+      socket.end(rawResponse({ type: 'overloaded' }), () => socket.destroy());
+      return;
+    }
+    const seat = {
+      working: 0,
+      turn: 0,
+      asked: 0,
+      isUsed: false,
+      unreadBytes: 0,
+      readBytes: 0,
+      readAtMs: performance.now(),
+    };
+    this.#seats.set(socket, seat);
+    socket.once('close', () => this.#leave(socket, seat));
+  }
+
+  /** Of answers that wait behind another one Node does not tell that their connection is gone. */
+  #leave(socket: Socket, seat: Seat): void {
+    this.#seats.delete(socket);
+    this.#unreadBytes -= seat.unreadBytes;
+    seat.unreadBytes = 0;
+  }
+
+  /** A second chance for those who have asked for something since the last look: pools that are in use stay, those who only sit go. */
+  #makeRoom(): boolean {
+    let candidates = 0;
+    for (const [socket, seat] of this.#seats) {
+      if (seat.working === 0 && !seat.isUsed) {
+        this.#seats.delete(socket);
+        this.#dismiss(socket, 'gave-way');
+        return true;
+      }
+      seat.isUsed = false;
+      this.#seats.delete(socket);
+      this.#seats.set(socket, seat);
+      candidates += 1;
+      if (candidates === candidatesMax) return false;
+    }
+    return false;
+  }
+
+  #dismiss(socket: Socket, why: Dismissal): void {
+    this.#onDismissed(why);
+    socket.destroy();
+  }
+
+  #look(nowMs: number): void {
+    const { unreadCrowdedMsMax, unreadMsMax } = this.#limits;
+    const patienceMs = this.isUnreadCrowded ? unreadCrowdedMsMax : unreadMsMax;
+    for (const [socket, seat] of this.#seats) {
+      const readBytes = socket.writableLength === 0 ? null : socket.bytesWritten - socket.writableLength;
+      if (readBytes === null || readBytes > seat.readBytes) {
+        seat.readBytes = readBytes ?? 0;
+        seat.readAtMs = nowMs;
+      } else if (nowMs - seat.readAtMs > patienceMs) this.#dismiss(socket, 'unread');
+    }
+  }
+}

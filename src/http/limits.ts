@@ -1,0 +1,52 @@
+// Every bound on what callers may ask of the API at once, and how often. What a single request may weigh and how long it may
+// take to arrive stands with the sockets.
+
+export type HttpLimits = {
+  /** Connections that are open. When there are more, the one on which nothing happens gives way. */
+  readonly connectionsMax: number;
+  /** Requests that are being worked on: read, and not answered yet. */
+  readonly requestsMax: number;
+  /** What the requests that have come at once may take of the event loop before the rest of them is refused. */
+  readonly turnMsMax: number;
+  /** Of one connection: pipelining beyond this is refused. */
+  readonly requestsPerConnectionMax: number;
+  /** Answers that are ready, and that their callers have not read. */
+  readonly unreadBytesMax: number;
+  /** How long a caller may take to read an answer … */
+  readonly unreadMsMax: number;
+  /** … and how long while there are more unread bytes than there may be. */
+  readonly unreadCrowdedMsMax: number;
+  /** Requests of one caller in a window. */
+  readonly callerRequestsMax: number;
+  readonly callerWindowMs: number;
+  /** Wrong or missing keys from one address in a window. */
+  readonly failuresMax: number;
+  readonly failuresWindowMs: number;
+  /** How long a key that was right stays welcome at an address that is shut because of others. */
+  readonly welcomeMs: number;
+};
+
+export const httpLimits: HttpLimits = {
+  connectionsMax: 20_000,
+  // At 50 µs each a tenth of a second of work: nobody waits long for the answer that there is no room.
+  requestsMax: 2_000,
+  turnMsMax: 100,
+  requestsPerConnectionMax: 16,
+  unreadBytesMax: 128 * 1024 * 1024,
+  unreadMsMax: 60_000,
+  unreadCrowdedMsMax: 5_000,
+  // 5,000 a second over ten of them: a fifth of what one process answers.
+  callerRequestsMax: 50_000,
+  callerWindowMs: 10_000,
+  // A million and a half a day, where the shortest key there may be has 16 characters; and whoever tries a wrong key on every call,
+  // by mistake, is told 401 and not 429.
+  failuresMax: 1_000,
+  failuresWindowMs: 60_000,
+  welcomeMs: 600_000,
+};
+
+/** Of all that may be open a quarter is kept for what is not HTTP: the broker, the database, receivers. */
+export function connectionsMax(openFilesMax: number | null): number {
+  if (openFilesMax === null) return httpLimits.connectionsMax;
+  return Math.min(httpLimits.connectionsMax, Math.floor(openFilesMax * 0.75));
+}

@@ -1,0 +1,58 @@
+// How often something may happen in a window of time, counted by who does it. Windows are the same for all, so that what is
+// counted goes with the window, and memory has a bound.
+
+export type QuotaLimits = { readonly max: number; readonly windowMs: number };
+
+export type Taken = {
+  readonly isOver: boolean;
+  readonly remaining: number;
+  /** Until the window ends, rounded up. */
+  readonly resetSeconds: number;
+};
+
+/** Beyond so many the window ends early: who comes from everywhere is counted anew, and everybody else gains by it. */
+const countedMax = 100_000;
+
+export class Quota {
+  readonly #limits: QuotaLimits;
+  readonly #counts = new Map<string, number>();
+  #endsAtMs = 0;
+
+  constructor(limits: QuotaLimits) {
+    this.#limits = limits;
+  }
+
+  /** Nobody has taken anything for at least a window. */
+  get isIdle(): boolean {
+    return this.#counts.size === 0;
+  }
+
+  take(who: string, nowMs: number): Taken {
+    this.#turn(nowMs);
+    const count = (this.#counts.get(who) ?? 0) + 1;
+    if (count === 1 && this.#counts.size >= countedMax) this.#counts.clear();
+    this.#counts.set(who, count);
+    return {
+      isOver: count > this.#limits.max,
+      remaining: Math.max(0, this.#limits.max - count),
+      resetSeconds: this.#resetSeconds(nowMs),
+    };
+  }
+
+  /** Whether there is nothing left to take, and for how many seconds; null while there is. */
+  spentForSeconds(who: string, nowMs: number): number | null {
+    this.#turn(nowMs);
+    if ((this.#counts.get(who) ?? 0) < this.#limits.max) return null;
+    return this.#resetSeconds(nowMs);
+  }
+
+  #turn(nowMs: number): void {
+    if (nowMs < this.#endsAtMs) return;
+    this.#counts.clear();
+    this.#endsAtMs = nowMs + this.#limits.windowMs;
+  }
+
+  #resetSeconds(nowMs: number): number {
+    return Math.ceil((this.#endsAtMs - nowMs) / 1_000);
+  }
+}

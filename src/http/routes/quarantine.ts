@@ -1,0 +1,69 @@
+// What could not be understood, for a person to look at: newest first, shown so that it does no harm where it is shown. It came from
+// anybody who may publish.
+
+import { z } from 'zod';
+import { type QuarantineReason, quarantineReasons } from '../../core/signal.ts';
+import { defineCursor, pageOf } from '../cursor.ts';
+import type { HttpServer } from '../instance.ts';
+import { MessagePath, NoQuery, PageQuery } from '../parameters.ts';
+import { sendProblem } from '../problems.ts';
+import { quarantinedBody } from '../render.ts';
+
+const cursor = defineCursor('quarantine', z.strictObject({ id: z.int().min(0) }));
+const Reason = z.enum(quarantineReasons, 'must be a reason of the quarantine, given once');
+const QuarantineQuery = PageQuery.extend({ reason: Reason.optional() });
+
+export type Quarantined = {
+  readonly id: number;
+  readonly receivedAtMs: number;
+  readonly topic: string;
+  /** As far as it was kept. */
+  readonly payload: Uint8Array;
+  /** As it came. */
+  readonly payloadBytes: number;
+  readonly reason: string;
+  readonly detail: string;
+};
+
+export type QuarantinePort = {
+  /** Newest first. */
+  readonly list: (page: {
+    readonly limit: number;
+    readonly before: number | null;
+    readonly reason: QuarantineReason | null;
+  }) => Promise<readonly Quarantined[]>;
+  readonly get: (id: number) => Promise<Quarantined | null>;
+  readonly remove: (id: number) => Promise<boolean>;
+};
+
+export function quarantineRoutes(app: HttpServer, { list, get, remove }: QuarantinePort): void {
+  app.get(
+    '/quarantine',
+    { config: { scope: 'quarantine:admin' }, schema: { querystring: QuarantineQuery } },
+    async (request, reply) => {
+      const { limit, cursor: text, reason = null } = request.query;
+      const place = text === undefined ? { id: null } : cursor.decode(text);
+      if (place === null) return sendProblem(reply, { type: 'bad-cursor' });
+      const rows = await list({ limit: limit + 1, before: place.id, reason });
+      return pageOf(rows, limit, { itemOf: quarantinedBody, cursorOf: ({ id }) => cursor.encode({ id }) });
+    },
+  );
+
+  app.get(
+    '/quarantine/:id',
+    { config: { scope: 'quarantine:admin' }, schema: { params: MessagePath, querystring: NoQuery } },
+    async (request, reply) => {
+      const message = await get(request.params.id);
+      return message === null ? sendProblem(reply, { type: 'unknown-message' }) : quarantinedBody(message);
+    },
+  );
+
+  app.delete(
+    '/quarantine/:id',
+    { config: { scope: 'quarantine:admin' }, schema: { params: MessagePath, querystring: NoQuery } },
+    async (request, reply) => {
+      const isRemoved = await remove(request.params.id);
+      return isRemoved ? reply.code(204).send() : sendProblem(reply, { type: 'unknown-message' });
+    },
+  );
+}

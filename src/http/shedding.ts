@@ -1,0 +1,137 @@
+// Refuses what there is no room for, before it costs anything, so that whatever is let in is answered soon, and so that those who share the
+// process (the broker's messages, the leases) get their turn. What tells how the process is doing is never refused. A handler that
+// takes the socket away from the framework would be counted for ever.
+
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Connections } from './connections.ts';
+import type { HttpServer } from './instance.ts';
+import type { HttpLimits } from './limits.ts';
+import { type Problem, rawAnswer, sendProblem } from './problems.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Answered however much there is to do. */
+    isVital?: true;
+  }
+  interface FastifyRequest {
+    isBeingWorkedOn: boolean;
+  }
+}
+
+export type SheddingLimits = Pick<HttpLimits, 'requestsMax' | 'requestsPerConnectionMax' | 'turnMsMax'>;
+
+export class Shedding {
+  readonly #connections: Connections;
+  readonly #limits: SheddingLimits;
+  readonly #onShed: () => void;
+  readonly #vitalUrls = new Set<string>();
+  #working = 0;
+  /** Of the event loop: what the requests of this turn have taken of it. */
+  #turn = 0;
+  #isTurnCounted = false;
+  #spentMs = 0;
+
+  constructor(connections: Connections, limits: SheddingLimits, onShed: () => void) {
+    this.#connections = connections;
+    this.#limits = limits;
+    this.#onShed = onShed;
+  }
+
+  /** Before the framework sees a request: the cheapest way to refuse one. */
+  gate(listener: RequestListener): RequestListener {
+    return (request, response) => {
+      const fromMs = performance.now();
+      this.#countTurn();
+      if (this.#connections.askedInTurn(request.socket, this.#turn) > this.#limits.requestsPerConnectionMax) {
+        // All that one read from the socket brought is here at once: thousands, where somebody wants to hold up the others.
+        this.#onShed();
+        request.socket.destroy();
+      } else if (this.#isRefused(request)) {
+        this.#onShed();
+        refuse(response);
+      } else {
+        listener(request, response);
+        this.#spentMs += performance.now() - fromMs;
+      }
+    };
+  }
+
+  /** For the routes that are added after this call. */
+  watch(app: HttpServer): void {
+    app.addHook('onRoute', ({ url, config }) => {
+      if (config?.isVital === true) this.#vitalUrls.add(url);
+    });
+    app.decorateRequest('isBeingWorkedOn', false);
+    // Once its body has come: somebody who never sends all of it takes a connection, and no place among those who work.
+    app.addHook('preValidation', (request, reply, done) => {
+      const isVital = request.routeOptions.config.isVital === true;
+      if (!isVital && this.#isFull) return this.#shed(reply, overloaded);
+      request.isBeingWorkedOn = true;
+      this.#working += 1;
+      const pipelined = this.#connections.begin(request.raw.socket);
+      const isTooMany = !isVital && pipelined > this.#limits.requestsPerConnectionMax;
+      return isTooMany ? this.#shed(reply, tooManyAtOnce) : done();
+    });
+    app.addHook('onSend', (request, reply, payload, done) => {
+      if (request.isBeingWorkedOn) {
+        request.isBeingWorkedOn = false;
+        this.#working -= 1;
+        this.#connections.end(request.raw.socket);
+        if (typeof payload === 'string') this.#connections.answer(reply.raw, payload.length);
+      }
+      done(null, payload);
+    });
+  }
+
+  /** Of a request that came through the gate, because its answer says more than the cheapest can. */
+  refusal(request: FastifyRequest): Problem | undefined {
+    if (!this.#isFull || request.routeOptions.config.isVital === true) return undefined;
+    this.#onShed();
+    return overloaded;
+  }
+
+  get #isFull(): boolean {
+    return this.#working >= this.#limits.requestsMax || this.#connections.isUnreadCrowded;
+  }
+
+  #isRefused({ url = '', headers }: IncomingMessage): boolean {
+    if (!this.#isFull && this.#spentMs < this.#limits.turnMsMax) return false;
+    // A page is told through the framework, which knows whether it may read the answer.
+    return headers.origin === undefined && !this.#vitalUrls.has(url);
+  }
+
+  /** A turn is over when everything that has come by now has been looked at. */
+  #countTurn(): void {
+    if (this.#isTurnCounted) return;
+    this.#isTurnCounted = true;
+    setImmediate(() => {
+      this.#isTurnCounted = false;
+      this.#turn += 1;
+      this.#spentMs = 0;
+    });
+  }
+
+  #shed(reply: FastifyReply, problem: Problem): void {
+    this.#onShed();
+    sendProblem(reply, problem);
+  }
+}
+
+const retryAfter = { 'retry-after': '1' };
+const overloaded: Problem = {
+  type: 'overloaded',
+  detail: 'there is too much to do right now',
+  headers: retryAfter,
+};
+const tooManyAtOnce: Problem = {
+  type: 'overloaded',
+  detail: 'there are too many requests on this connection that wait for their answer; use another',
+  headers: retryAfter,
+};
+
+const raw = rawAnswer(overloaded);
+
+function refuse(response: ServerResponse): void {
+  response.writeHead(raw.status, raw.headers).end(raw.body);
+}

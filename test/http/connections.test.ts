@@ -1,0 +1,79 @@
+// Who is connected, and who gives way.
+
+import { afterEach, expect, test } from 'vitest';
+import { get, type Line, openLine, statusesOf } from './lines.ts';
+import { serve } from './serve.ts';
+
+const waits = { timeout: 20_000 };
+const lines: Line[] = [];
+
+async function open(port: number, count: number): Promise<readonly Line[]> {
+  const opened: Line[] = [];
+  for (let n = 0; n < count; n += 1) opened.push(await openLine(port));
+  lines.push(...opened);
+  return opened;
+}
+
+const ask = async (line: Line | undefined): Promise<void> => {
+  const before = statusesOf(line?.heard() ?? '').length;
+  line?.socket.write(get('/users/ada/presence'));
+  await expect.poll(() => statusesOf(line?.heard() ?? '').length, waits).toBe(before + 1);
+  expect(statusesOf(line?.heard() ?? '').at(-1)).toBe(200);
+};
+
+afterEach(() => {
+  for (const { socket } of lines.splice(0)) socket.destroy();
+});
+
+test('when all places are taken, one that only sits gives way to a newcomer, and those that are in use stay', async () => {
+  const dismissed: string[] = [];
+  await using served = await serve({ limits: { connectionsMax: 10 }, onRefused: (why) => dismissed.push(why) });
+  const used = await open(served.port, 3);
+  for (const line of used) await ask(line);
+  const idle = await open(served.port, 7);
+  for (let round = 1; round <= 7; round += 1) {
+    const [newcomer] = await open(served.port, 1);
+    await ask(newcomer);
+    await expect.poll(() => idle.filter(({ isOver }) => isOver()).length, waits).toBe(round);
+    for (const line of used) await ask(line);
+  }
+  expect(used.map(({ isOver }) => isOver())).toEqual([false, false, false]);
+  expect(dismissed).toEqual(Array.from({ length: 7 }, () => 'gave-way'));
+});
+
+test('when nobody can give way, a newcomer is told that there is no room, and nobody who waits for an answer loses it', async () => {
+  const mayAnswer = Promise.withResolvers<void>();
+  let asked = 0;
+  const listSessions = async (): Promise<[]> => {
+    asked += 1;
+    await mayAnswer.promise;
+    return [];
+  };
+  const dismissed: string[] = [];
+  const onRefused = (why: string) => void dismissed.push(why);
+  await using served = await serve({ limits: { connectionsMax: 5 }, listSessions, onRefused });
+  const busy = await open(served.port, 5);
+  for (const { socket } of busy) socket.write(get('/users/ada/sessions'));
+  await expect.poll(() => asked, waits).toBe(5);
+  const [newcomer] = await open(served.port, 1);
+  await expect.poll(() => newcomer?.isOver(), waits).toBe(true);
+  expect(statusesOf(newcomer?.heard() ?? '')).toEqual([503]);
+  expect(newcomer?.heard()).toMatch(/retry-after: \d+\r\n[^]*urn:willow:problem:overloaded/u);
+  mayAnswer.resolve();
+  await expect.poll(() => busy.map(({ heard }) => statusesOf(heard())), waits).toEqual(busy.map(() => [200]));
+  const [late] = await open(served.port, 1);
+  await ask(late);
+  expect(dismissed).toEqual(['no-room', 'gave-way']);
+});
+
+test('a place is free again when its connection is over', async () => {
+  const dismissed: string[] = [];
+  await using served = await serve({ limits: { connectionsMax: 3 }, onRefused: (why) => dismissed.push(why) });
+  for (let round = 0; round < 10; round += 1) {
+    const three = await open(served.port, 3);
+    for (const line of three) await ask(line);
+    for (const { socket } of three) socket.destroy();
+    await expect.poll(() => served.connections(), waits).toBe(0);
+  }
+  expect(dismissed).toEqual([]);
+});
