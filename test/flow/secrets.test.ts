@@ -27,7 +27,7 @@ type World = {
   readonly database: TestDatabase;
   readonly willow: Willow;
   readonly apiKey: string;
-  /** By the admin key, unless other headers are given; problems are shown to the spyglass. */
+  /** By the admin key, unless the headers say another; problems are shown to the spyglass. */
   readonly ask: Ask;
   readonly device: Readonly<Record<'username' | 'password', string>>;
 };
@@ -35,10 +35,11 @@ type World = {
 const random = (what: string) => `${what}-${randomBytes(12).toString('hex')}`;
 
 function askerOf(spyglass: Shown, willow: Willow, apiKey: string): Ask {
-  return async (method, path, { body, headers = { authorization: `Bearer ${apiKey}` } } = {}) => {
+  return async (method, path, { body, headers = {} } = {}) => {
+    const type = body === undefined ? {} : { 'content-type': 'application/json' };
     const response = await fetch(`${willow.http}${path}`, {
       method,
-      headers: { ...(body === undefined ? {} : { 'content-type': 'application/json' }), ...headers },
+      headers: { authorization: `Bearer ${apiKey}`, ...type, ...headers },
       ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     });
     const text = await response.text();
@@ -56,6 +57,7 @@ describe.concurrent.each(['trace', 'info'])('at LOG_LEVEL %s', (level) => {
     const { spyglass, willow } = world;
     await callWithBadKeys(world);
     await handleKeys(world);
+    await prepareLogin(world);
     const receiver = await handleWebhooks(world, resources);
     await speakOnTheBroker(world);
     await breakThings(world);
@@ -148,6 +150,34 @@ async function handleKeys({ ask, spyglass }: World): Promise<void> {
   spyglass.show('the list of keys', JSON.stringify(await ask('GET', '/keys')));
   await ask('DELETE', `/keys/${String(made['id'])}`);
   await ask('GET', '/users/ann/presence', { headers });
+}
+
+/** A login that is prepared, said by its client, and its ticket used where it is not good; a backend asks twice, and erases the user. */
+async function prepareLogin(world: World): Promise<void> {
+  const { ask, spyglass, mosquitto, device } = world;
+  const model = spyglass.hide('the device of a prepared login', random('model'));
+  const key = spyglass.hide('an Idempotency-Key', random('once'));
+  const request = { body: { sessionId: 'phone', device: { model } }, headers: { 'idempotency-key': key } };
+  const prepared = await ask('POST', '/users/bea/sessions', request);
+  await ask('POST', '/users/bea/sessions', { ...request, body: {} });
+  const { birth, will } = prepared as Readonly<Record<'birth' | 'will', { topic: string; payload: Json }>>;
+  const tickets = { 'the ticket of a birth': birth.payload['ticket'], 'the ticket of a will': will.payload['ticket'] };
+  for (const [what, ticket] of Object.entries(tickets)) {
+    spyglass.hide(what, String(ticket));
+    spyglass.hide(`the signature in ${what}`, String(ticket).split('.')[2] ?? '');
+  }
+  await using client = await openVoice(mosquitto.url, device);
+  await client.say(birth.topic, { ...birth.payload, epoch: 1 });
+  await until('bea online', async () => (await ask('GET', '/users/bea/presence'))['status'] === 'online');
+  const ticket = String(will.payload['ticket']);
+  await client.say('/logout/cid', { userId: 'cid', ticket });
+  await client.say('/logout/bea', { ...will.payload, ticket: `${ticket.slice(0, -2)}AA`, epoch: 1 });
+  await client.say(will.topic, { ...will.payload, epoch: 1 });
+  await until('the end of bea', async () => (await ask('GET', '/users/bea/presence'))['status'] === 'offline');
+  for (const reason of ['wrong-user', 'bad-ticket']) {
+    expect(await textOf(world, '/metrics')).toContain(`willow_quarantined_total{reason="${reason}"} 1`);
+  }
+  await ask('DELETE', '/users/bea');
 }
 
 /** Made, rotated, tested, and failing in every way with words of its own. */
