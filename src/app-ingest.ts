@@ -2,13 +2,14 @@
 
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
+import { settlerOf, type Turn } from './app-settler.ts';
 import { transportOf } from './broker-settings.ts';
 import type { Wire } from './core/signal.ts';
 import { type LapseEntry, runSweeper } from './deadlines/sweeper.ts';
 import { runHeir } from './ingest/heir.ts';
 import { ingest, type Settled, type SignalEntry } from './ingest/ingest.ts';
 import type { Lease } from './ingest/lease.ts';
-import type { LinkDeps, Listening, Settling } from './ingest/link.ts';
+import type { LinkDeps, Listening } from './ingest/link.ts';
 import { Listener } from './ingest/listener.ts';
 import type { Message } from './ingest/message.ts';
 import type { Metrics } from './metrics.ts';
@@ -17,7 +18,7 @@ import { InvariantError } from './runtime/invariant.ts';
 import type { Logger } from './runtime/logger.ts';
 import { loop } from './runtime/loop.ts';
 import type { Settings } from './settings.ts';
-import { type Ahead, type Committed, commit, type Decide, type Entry, type Order } from './store/commit.ts';
+import { type Committed, commit, type Decide, type Entry, GivenUpError, type Order } from './store/commit.ts';
 import { DataRefusedError, FencedError } from './store/database.ts';
 import { findDueUsers } from './store/deadlines.ts';
 import {
@@ -97,9 +98,8 @@ function linkOf(base: Base, clientId: string, lapseUntilMs: LapseUntil): LinkDep
     renewLease: (lease, link) => renewLease(pool, lease, link),
     releaseLease: (lease, isInDoubt) => releaseLease(pool, lease, isInDoubt),
     recordNewBrokerSession: (lease, atMs) => recordNewBrokerSession(pool, lease, atMs),
-    settler: (listening) =>
-      settlerOf((batch, before, onDecided) => settle(base, batch, listening, lapseUntilMs, { before, onDecided })),
-    isFinal: (error) => error instanceof FencedError || isRefused(error),
+    settler: (listening) => settlerOf((batch, turn) => settle(base, batch, listening, lapseUntilMs, turn)),
+    isFinal: (error) => error instanceof FencedError || error instanceof GivenUpError || isRefused(error),
     connection: {
       transport: transportOf(settings),
       clientId,
@@ -113,45 +113,12 @@ function linkOf(base: Base, clientId: string, lapseUntilMs: LapseUntil): LinkDep
   };
 }
 
-/** What the next batch must know of the one before. */
-type Before = { readonly done: Promise<void>; readonly ahead: Ahead | null };
-type InOrder = {
-  readonly before: Before;
-  /** `isCommitted` resolves with the end of the first attempt. */
-  readonly onDecided: (users: Ahead['users'], isCommitted: Promise<boolean>) => void;
-};
-
-/** Batches are decided while the one before is being written, on what that one is about to write; and committed in their order. */
-function settlerOf(
-  settleOne: (batch: readonly Message[], before: Before, onDecided: InOrder['onDecided']) => Promise<void>,
-): (batch: readonly Message[]) => Settling {
-  let before: Before = { done: Promise.resolve(), ahead: null };
-  return (batch) => {
-    const decided = Promise.withResolvers<void>();
-    const own: { done: Promise<void>; ahead: Ahead | null } = { done: Promise.resolve(), ahead: null };
-    const done = settleOne(batch, before, (users, isCommitted) => {
-      // Committed in another way: then the next one waits until it is over.
-      const committed = isCommitted.then(async (isAsDecided) => isAsDecided || (await own.done, false));
-      committed.catch(() => undefined);
-      own.ahead = { users, committed };
-      decided.resolve();
-    });
-    // What is committed is read: who is erased from then on must not be remembered here.
-    const committed = done.then(() => {
-      own.ahead = null;
-    });
-    own.done = committed.finally(() => decided.resolve());
-    before = own;
-    return { decided: decided.promise, done: own.done };
-  };
-}
-
 async function settle(
   base: Base,
   batch: readonly Message[],
   { lease, connection, persist }: Listening,
   lapseUntilMs: LapseUntil,
-  { before, onDecided }: InOrder,
+  turn: Turn,
 ): Promise<void> {
   // The birth that would save a session may wait with another member.
   const othersMs = await persist(() => othersCaughtUpAtMs(base.pool, base.scope));
@@ -162,20 +129,11 @@ async function settle(
   const settled = await ingest(batch, {
     wire: base.wire,
     commit: async (entries, isAgain) => {
-      if (isAgain) await before.done;
+      if (isAgain) await turn.come();
       const fence = { ...lease, heardAtMs: connection.heardAtMs() };
-      const first = isAgain ? null : Promise.withResolvers<boolean>();
-      const order = first && {
-        ahead: before.ahead,
-        onDecided: (users: Ahead['users']) => onDecided(users, first.promise),
-      };
-      try {
-        const { outcomes, isAsDecided } = await timedCommit(base, entries.map(entryOf), fence, order);
-        first?.resolve(isAsDecided);
-        return outcomes;
-      } finally {
-        first?.resolve(false);
-      }
+      const order = isAgain ? null : { ahead: await turn.ahead(), onDecided: turn.onDecided };
+      const { outcomes } = await timedCommit(base, entries.map(entryOf), fence, order);
+      return outcomes;
     },
     quarantine: (entries) =>
       addToQuarantine(
@@ -184,7 +142,7 @@ async function settle(
       ),
     isRefusedForItsData: isRefused,
     persist,
-    turn: () => before.done,
+    turn: turn.come,
     acknowledge: connection.acknowledge,
   });
   const settleMs = base.nowMs() - (batch[0]?.receivedAtMs ?? base.nowMs());

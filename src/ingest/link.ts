@@ -34,7 +34,8 @@ export type Listening = {
 
 /** A batch on its way. The next one may be begun when this one is decided, and is committed and acknowledged after it. */
 export type Settling = {
-  readonly decided: Promise<void>;
+  /** Resolves when it is over, too. */
+  readonly decided: Promise<unknown>;
   /** Committed and acknowledged; rejects when it was given up. */
   readonly done: Promise<void>;
 };
@@ -189,7 +190,11 @@ export class Link {
       // Whoever waits for the next message hears of it.
       done.catch(() => connection.drop('a batch could not be settled'));
       await decided;
-      await before;
+      await before.catch(async (error: unknown) => {
+        // What was begun behind it is given up too, and does not go on beside the next connection.
+        await done.catch(() => undefined);
+        throw error;
+      });
       before = done;
     }
   }

@@ -31,33 +31,44 @@ export type Entry = {
 
 export type Decide = (user: UserState, signal: Signal, moment: Moment) => Decision;
 
-/** A batch that is decided and not committed yet. */
-export type Ahead = {
-  /** The users that it changes, as it is about to write them over the revision that it has read. */
+/** What a batch is about to write. */
+export type Plan = {
+  /** The users that it changes, as they will be, over the revision that it has read. */
   readonly users: ReadonlyMap<UserId, LoadedUser & { readonly over: number }>;
-  /** Resolves when it is over: true when exactly that was committed. */
-  readonly committed: Promise<boolean>;
 };
+
+/** The batch before, which is on its way. Nothing is written behind it before its end is known. */
+export type Ahead = Plan & { readonly end: Promise<AheadEnd> };
+
+/** Committed just as planned; committed after another decision; or given up, and then so is what was decided behind it. */
+export type AheadEnd = 'as-planned' | 'anew' | 'given-up';
 
 /** For batches that are committed one after the other, and decided while the one before is being written. */
 export type Order = {
-  readonly ahead: Ahead | null;
-  readonly onDecided: (users: Ahead['users']) => void;
+  readonly ahead: Ahead;
+  /** `isCommitted` never rejects; false when the plan came to nothing, and another attempt may follow. */
+  readonly onDecided: (plan: Plan, isCommitted: Promise<boolean>) => void;
 };
 
 export type Committed = {
   /** One for each entry, in their order. */
   readonly outcomes: readonly Outcome[];
   readonly events: readonly Event[];
-  /** It was committed as `onDecided` was told. */
-  readonly isAsDecided: boolean;
 };
+
+/** The batch before was given up: nothing of this one is written, and nothing may be before the broker has delivered both again. */
+export class GivenUpError extends Error {
+  override readonly name = 'GivenUpError';
+}
 
 /** Under contention a batch of 500 users meets a kick or a deadline now and then, not eight times in a row. */
 const attemptsMax = 8;
 const conflictBackOff = { firstMs: 1, lastMs: 50 };
 
-/** Throws ConflictError, FencedError, DoneBeforeError, DataRefusedError, or what the connection threw; then nothing is known to be written. */
+/**
+ * Throws ConflictError, FencedError, DoneBeforeError, DataRefusedError, GivenUpError, or what the connection threw; then nothing is known to
+ * be written.
+ */
 export async function commit(
   pool: pg.Pool,
   entries: readonly Entry[],
@@ -68,9 +79,7 @@ export async function commit(
   for (let attempt = 1; ; attempt += 1) {
     try {
       // What was ahead is committed by the second attempt, one way or the other.
-      const isFirst = attempt === 1;
-      const committed = await attemptCommit(pool, entries, decide, fence, isFirst ? order : null);
-      return { ...committed, isAsDecided: isFirst };
+      return await attemptCommit(pool, entries, decide, fence, attempt === 1 ? order : null);
     } catch (error) {
       if (!(error instanceof ConflictError) || attempt === attemptsMax) throw error;
       await delay(backOffMs(attempt, conflictBackOff));
@@ -84,14 +93,13 @@ async function attemptCommit(
   decide: Decide,
   fence: Fence | null,
   order: Order | null,
-): Promise<Omit<Committed, 'isAsDecided'>> {
+): Promise<Committed> {
   const redelivered = await findRedelivered(pool, entries, fence);
   const loaded = await loadUsers(
     pool,
     entries.map(({ signal }) => signal),
   );
-  const ahead = order?.ahead ?? null;
-  if (ahead !== null) overlay(loaded, ahead.users);
+  if (order !== null) overlay(loaded, order.ahead.users);
   const users = new Map<UserId, UserState>();
   for (const [userId, { user }] of loaded) users.set(userId, user);
   const outcomes: Outcome[] = [];
@@ -113,11 +121,24 @@ async function attemptCommit(
     audit,
     once: entries[0]?.once ?? null,
   };
-  if (order !== null) order.onDecided(writtenUsers(changes));
-  if (ahead !== null && !(await ahead.committed)) throw new ConflictError('the batch before was decided anew');
+  const writing = writeBehind(order?.ahead ?? null, pool, changes, fence);
+  order?.onDecided(
+    planOf(changes),
+    writing.then(
+      () => true,
+      () => false,
+    ),
+  );
+  await writing;
+  return { outcomes, events };
+}
+
+async function writeBehind(ahead: Ahead | null, pool: pg.Pool, changes: Changes, fence: Fence | null): Promise<void> {
+  const end = await ahead?.end;
+  if (end === 'given-up') throw new GivenUpError('the batch before was given up');
+  if (end === 'anew') throw new ConflictError('the batch before was decided anew');
   const isNothing = changes.users.length === 0 && changes.receipts.length === 0;
   if (!isNothing) await writeChanges(pool, changes, fence);
-  return { outcomes, events };
 }
 
 /**
@@ -125,7 +146,7 @@ async function attemptCommit(
  * of somebody's behind it, or the user was erased. It knows the sessions that its own signals name: those that only ours name have ended, and
  * are not changed by it.
  */
-function overlay(loaded: Map<UserId, LoadedUser>, users: Ahead['users']): void {
+function overlay(loaded: Map<UserId, LoadedUser>, users: Plan['users']): void {
   for (const [userId, { revision, user: before }] of loaded) {
     const ahead = users.get(userId);
     if (ahead === undefined || ahead.over !== revision) continue;
@@ -134,8 +155,11 @@ function overlay(loaded: Map<UserId, LoadedUser>, users: Ahead['users']): void {
   }
 }
 
-function writtenUsers({ users }: Changes): Ahead['users'] {
-  return new Map(users.map(({ revision, next, user }) => [user.userId, { over: revision, revision: next, user }]));
+function planOf({ users }: Changes): Plan {
+  const written = users.map(
+    ({ revision, next, user }) => [user.userId, { over: revision, revision: next, user }] as const,
+  );
+  return { users: new Map(written) };
 }
 
 /** Only what differs from what was read is written. */
