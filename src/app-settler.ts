@@ -16,7 +16,7 @@ export type Turn = {
   readonly come: () => Promise<void>;
 };
 
-const nothing: Plan = { users: new Map() };
+const nothing: Plan = { users: new Map(), receipts: [] };
 
 /** `settle` calls `onDecided` once at most, and later than it returns. */
 export function settlerOf(

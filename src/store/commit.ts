@@ -9,20 +9,17 @@ import type { UserId } from '../core/ids.ts';
 import type { Event, Session, UserState } from '../core/session.ts';
 import type { Signal } from '../core/signal.ts';
 import { backOffMs } from '../runtime/loop.ts';
-import { ask, ConflictError } from './database.ts';
+import { ConflictError } from './database.ts';
 import type { Once } from './idempotency.ts';
 import { type LoadedUser, loadUsers } from './load.ts';
-import { type Changes, type Fence, type Receipt, writeChanges } from './write.ts';
+import { findReceipts, type Heard, type Receipt, receiptsOf, redeliveredAmong } from './receipts.ts';
+import { type Changes, type Fence, writeChanges } from './write.ts';
 
-export type Entry = {
+export type Entry = Heard & {
   readonly signal: Signal;
   /** When it was heard: the time that it is decided at. */
   readonly nowMs: number;
   readonly lapseUntilMs: number | null;
-  /** For a signal without an epoch that came with a packet id: what its redelivery will be known by (I4). */
-  readonly receipt: Receipt | null;
-  /** The broker may have delivered it before (DUP), or this process may have committed it without hearing so. */
-  readonly mayBeCommitted: boolean;
   /** Written with what the signal changes, and not at all when it changes nothing. */
   readonly audit?: AuditEntry;
   /** Its one entry is decided and written once, under an Idempotency-Key that was claimed before. */
@@ -35,6 +32,7 @@ export type Decide = (user: UserState, signal: Signal, moment: Moment) => Decisi
 export type Plan = {
   /** The users that it changes, as they will be, over the revision that it has read. */
   readonly users: ReadonlyMap<UserId, LoadedUser & { readonly over: number }>;
+  readonly receipts: readonly Receipt[];
 };
 
 /** The batch before, which is on its way. Nothing is written behind it before its end is known. */
@@ -94,12 +92,13 @@ async function attemptCommit(
   fence: Fence | null,
   order: Order | null,
 ): Promise<Committed> {
-  const redelivered = await findRedelivered(pool, entries, fence);
+  const receipts = fence === null ? [] : await findReceipts(pool, entries, fence.clientId);
   const loaded = await loadUsers(
     pool,
     entries.map(({ signal }) => signal),
   );
   if (order !== null) overlay(loaded, order.ahead.users);
+  const redelivered = redeliveredAmong(entries, [...receipts, ...(order?.ahead.receipts ?? [])]);
   const users = new Map<UserId, UserState>();
   for (const [userId, { user }] of loaded) users.set(userId, user);
   const outcomes: Outcome[] = [];
@@ -108,7 +107,8 @@ async function attemptCommit(
   for (const entry of entries) {
     const before = users.get(entry.signal.userId);
     if (before === undefined) continue;
-    const decision = decide(before, markRedelivery(entry, redelivered), entry);
+    const signal = redelivered.has(entry) ? asRedelivery(entry.signal) : entry.signal;
+    const decision = decide(before, signal, entry);
     users.set(entry.signal.userId, decision.user);
     outcomes.push(decision.outcome);
     events.push(...decision.events);
@@ -133,6 +133,12 @@ async function attemptCommit(
   return { outcomes, events };
 }
 
+function asRedelivery(signal: Signal): Signal {
+  return signal.kind === 'login' || signal.kind === 'will' || signal.kind === 'logout'
+    ? { ...signal, isRedelivery: true }
+    : signal;
+}
+
 async function writeBehind(ahead: Ahead | null, pool: pg.Pool, changes: Changes, fence: Fence | null): Promise<void> {
   const end = await ahead?.end;
   if (end === 'given-up') throw new GivenUpError('the batch before was given up');
@@ -155,11 +161,11 @@ function overlay(loaded: Map<UserId, LoadedUser>, users: Plan['users']): void {
   }
 }
 
-function planOf({ users }: Changes): Plan {
+function planOf({ users, receipts }: Changes): Plan {
   const written = users.map(
     ({ revision, next, user }) => [user.userId, { over: revision, revision: next, user }] as const,
   );
-  return { users: new Map(written) };
+  return { users: new Map(written), receipts };
 }
 
 /** Only what differs from what was read is written. */
@@ -183,42 +189,4 @@ function changesOf(
 /** Another one for each row: who read a user that was erased, and came again, takes the new one for no older state of his. */
 function firstRevision(): number {
   return 1 + Math.floor(Math.random() * 2 ** 48);
-}
-
-function receiptsOf(entries: readonly Entry[]): Receipt[] {
-  const byPacketId = new Map<number, Receipt>();
-  for (const { receipt } of entries) if (receipt !== null) byPacketId.set(receipt.packetId, receipt);
-  return [...byPacketId.values()];
-}
-
-// A redelivery has the packet id and the content of a message whose receipt was committed. The content is compared because packet ids
-// are used again: the same id alone may be another message, whose first delivery never arrived. For the same reason a receipt is good
-// until the broker is known to have read the PUBACK, and not for ever.
-
-/** Between the commit of a message and its PUBACK lies no wait; a process may be held up there, for less than this. */
-const acknowledgeMsMax = 60_000;
-
-async function findRedelivered(
-  pool: pg.Pool,
-  entries: readonly Entry[],
-  fence: Fence | null,
-): Promise<ReadonlySet<number>> {
-  const suspects = entries.filter((entry) => entry.receipt !== null && entry.mayBeCommitted);
-  if (suspects.length === 0 || fence === null) return new Set();
-  const receipts = receiptsOf(suspects);
-  const { rows } = await ask<{ packet_id: number }>(pool, {
-    name: 'find-receipts',
-    text: `select r.packet_id from receipts r join unnest($2::int[], $3::bytea[]) as s(packet_id, digest)
-        on r.packet_id = s.packet_id and r.digest = s.digest join links l on l.client_id = r.client_id
-      where r.client_id = $1 and r.at > coalesce(l.acknowledged_at, '-infinity') - interval '${acknowledgeMsMax} ms'`,
-    values: [fence.clientId, receipts.map(({ packetId }) => packetId), receipts.map(({ digest }) => digest)],
-  });
-  return new Set(rows.map(({ packet_id }) => packet_id));
-}
-
-function markRedelivery({ signal, receipt }: Entry, redelivered: ReadonlySet<number>): Signal {
-  if (receipt === null || !redelivered.has(receipt.packetId)) return signal;
-  return signal.kind === 'login' || signal.kind === 'will' || signal.kind === 'logout'
-    ? { ...signal, isRedelivery: true }
-    : signal;
 }

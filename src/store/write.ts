@@ -13,6 +13,7 @@ import { type Event, isLive, type Session, type UserState } from '../core/sessio
 import { invariant } from '../runtime/invariant.ts';
 import { ask, DoneBeforeError, FencedError } from './database.ts';
 import type { Once } from './idempotency.ts';
+import type { Receipt } from './receipts.ts';
 
 export type Fence = {
   readonly clientId: string;
@@ -20,8 +21,6 @@ export type Fence = {
   /** The last packet from the broker that stands behind this write; null when none does. */
   readonly heardAtMs: number | null;
 };
-
-export type Receipt = { readonly packetId: number; readonly digest: Buffer };
 
 export type Changes = {
   /** `revision` is the one that was read, 0 where there was no row; `next` is what it becomes. */

@@ -52,13 +52,19 @@ const isDecided = async ({ witness }: Pipeline, n: number, times = 1): Promise<v
 };
 
 /** Behind two batches that are on their way, which bob and carol are in, what comes waits. */
-async function inOneBatch(willow: Pipeline, writes: Gate, messages: readonly Outgoing[]): Promise<void> {
+async function inOneBatch(
+  willow: Pipeline,
+  writes: Gate,
+  messages: readonly Outgoing[],
+  andThen: () => void = () => undefined,
+): Promise<void> {
   writes.shut();
   willow.broker.publish([bare(100, '/login', 'bob')]);
   await isDecided(willow, 100);
   willow.broker.publish([bare(101, '/login', 'carol')]);
   await isDecided(willow, 101);
   willow.broker.publish(messages);
+  andThen();
   await willow.heard();
   writes.open();
 }
@@ -155,4 +161,35 @@ test('what the database refuses of one batch takes nothing of the one behind it 
   const { rows } = await willow.database.pool.query<{ payload: Buffer }>('select payload from quarantine');
   expect(rows.filter(({ payload }) => !String(payload).includes('mallory'))).toEqual([]);
   expect((await willow.log()).filter((line) => line.endsWith('user.online'))).toHaveLength(2);
+});
+
+async function openAlice(): Promise<{ readonly willow: Pipeline; readonly writes: Gate }> {
+  const writes = new Gate(isWrite);
+  const willow = await open(writes);
+  willow.broker.publish([bare(0, '/login', 'alice')]);
+  await willow.settled();
+  return { willow, writes };
+}
+
+test('I4: a message that the broker delivers again on the same connection, while the first is being written, is a repeat', async () => {
+  const { willow: opened, writes } = await openAlice();
+  await using willow = opened;
+  writes.shut();
+  willow.broker.publish([bare(1, '/logout', 'alice')]);
+  await isDecided(willow, 1);
+  expect(willow.broker.repeat(() => 0)).toBe(true);
+  await isDecided(willow, 1, 2);
+  writes.open();
+  await willow.settled();
+  expect(await willow.log()).toEqual(story);
+});
+
+test('I4: a message and its redelivery in one batch are one', async () => {
+  const { willow: opened, writes } = await openAlice();
+  await using willow = opened;
+  await inOneBatch(willow, writes, [bare(1, '/logout', 'alice')], () => willow.broker.repeat(() => 2));
+  await willow.settled();
+  const numbers = willow.witness.of(1).map(({ decided }) => decided.map(({ n }) => n));
+  expect(numbers).toEqual([[1, 1]]);
+  expect((await willow.log()).filter((line) => line.startsWith('alice'))).toEqual(story);
 });

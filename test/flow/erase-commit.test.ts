@@ -38,7 +38,7 @@ function login(user: string, epoch: number, session = 'phone'): Entry {
   };
 }
 
-const nothing: Plan = { users: new Map() };
+const nothing: Plan = { users: new Map(), receipts: [] };
 
 type Hooks = { readonly onDecide?: () => void; readonly order?: Order };
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { decide } from '../../src/core/decide.ts';
 import { UserId } from '../../src/core/ids.ts';
-import { commit } from '../../src/store/commit.ts';
+import { commit, type Entry } from '../../src/store/commit.ts';
 import { openPool } from '../../src/store/database.ts';
 import { acquireLease, renewLease } from '../../src/store/links.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
@@ -22,14 +22,14 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 
-async function hold() {
-  const lease = await acquireLease(pool, { clientId: 'willow', sharedGroup: null, holder: 'test', leaseMs });
+async function hold(clientId: string) {
+  const lease = await acquireLease(pool, { clientId, sharedGroup: null, holder: 'test', leaseMs });
   if (lease === null) throw new Error('the lease is held');
   return lease;
 }
 
-/** A bare will under one packet id; `isAgain`: marked as delivered before. */
-async function hear(lease: { readonly clientId: string; readonly token: number }, isAgain: boolean) {
+/** A bare will under one packet id. `isAgain`: marked as delivered before. */
+function will(isAgain: boolean, words = 'the same words'): Entry {
   const signal = {
     kind: 'will',
     userId: UserId.parse('alice'),
@@ -40,15 +40,23 @@ async function hear(lease: { readonly clientId: string; readonly token: number }
     isRedelivery: false,
     ticket: null,
   } as const;
-  const receipt = { packetId: 7, digest: Buffer.from('the same words') };
-  const entry = { signal, nowMs: Date.now(), lapseUntilMs: null, receipt, mayBeCommitted: isAgain };
+  const receipt = { packetId: 7, digest: Buffer.from(words) };
+  return { signal, nowMs: Date.now(), lapseUntilMs: null, receipt, mayBeCommitted: isAgain };
+}
+
+async function hearAll(lease: { readonly clientId: string; readonly token: number }, entries: readonly Entry[]) {
   const fence = { ...lease, heardAtMs: Date.now() };
-  const { outcomes } = await commit(pool, [entry], (user, heard, moment) => decide(user, heard, moment, rules), fence);
-  return outcomes[0];
+  const { outcomes } = await commit(pool, entries, (user, heard, moment) => decide(user, heard, moment, rules), fence);
+  return outcomes;
+}
+
+async function hear(lease: { readonly clientId: string; readonly token: number }, isAgain: boolean) {
+  const [outcome] = await hearAll(lease, [will(isAgain)]);
+  return outcome;
 }
 
 test('I4: a receipt tells a redelivery, until the broker is known to have read the PUBACK: later the same words are another message', async () => {
-  const lease = await hold();
+  const lease = await hold('willow');
   const link = { leaseMs, connectedSinceMs: Date.now(), heardAtMs: Date.now(), isInDoubt: false };
   expect(await hear(lease, false)).toBe('applied');
   expect(await hear(lease, true)).toBe('repeat');
@@ -60,4 +68,10 @@ test('I4: a receipt tells a redelivery, until the broker is known to have read t
   // A link that is down forgets what it knew of the present, not what the broker has read.
   await renewLease(pool, lease, { ...link, connectedSinceMs: null, caughtUpAtMs: null });
   expect(await hear(lease, true)).toBe('applied');
+});
+
+test('I4: a receipt speaks for the words that it was given for, and not for others under the same packet id', async () => {
+  const lease = await hold('another');
+  expect(await hearAll(lease, [will(false)])).toEqual(['applied']);
+  expect(await hearAll(lease, [will(true), will(true, 'other words')])).toEqual(['repeat', 'applied']);
 });
