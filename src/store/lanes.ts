@@ -55,7 +55,10 @@ export type LaneWrite = LaneKey & {
  * All of it, in one transaction; returns those lanes that were still their holder's, and nothing is written for the others. Where nothing is
  * said but how far lanes came, the commit does not wait for the disk: a server that crashes forgets a moment of it, and that is sent again.
  */
-export async function writeLanes(pool: pg.Pool, writes: readonly LaneWrite[]): Promise<readonly LaneKey[]> {
+export async function writeLanes(
+  pool: pg.Pool,
+  writes: readonly LaneWrite[],
+): Promise<readonly (LaneKey & { readonly token: number })[]> {
   // One order for all, so that two writers cannot wait for each other.
   const place = (a: LaneKey, b: LaneKey) => a.generation - b.generation || a.lane - b.lane;
   const lanes = writes.toSorted((a, b) => compare(a.endpointId, b.endpointId) || place(a, b));

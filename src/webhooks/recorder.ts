@@ -39,7 +39,7 @@ export type Holder = LaneKey & { readonly token: number };
 export type Entry = { readonly lane: Holder; readonly records: readonly [LaneRecord, ...LaneRecord[]] };
 
 /** Writes all of it in one transaction, and returns the lanes that were still their holder's. */
-export type WritePort = (entries: readonly Entry[]) => Promise<readonly LaneKey[]>;
+export type WritePort = (entries: readonly Entry[]) => Promise<readonly Holder[]>;
 
 type Waiting = {
   readonly lane: Holder;
@@ -67,7 +67,7 @@ export class Recorder {
 
   /** Resolves when it is committed: true; or when the lane is another's by now, or the end has come: false. */
   async record(lane: Holder, record: LaneRecord): Promise<boolean> {
-    const key = `${keyOf(lane)}/${lane.token}`;
+    const key = heldKeyOf(lane);
     const waiting = this.#waiting.get(key);
     if (waiting !== undefined) {
       waiting.records.push(record);
@@ -85,9 +85,9 @@ export class Recorder {
     await new Promise<void>((resolve) => setImmediate(resolve));
     while (this.#waiting.size > 0) {
       const batch = [...this.#waiting.values()].slice(0, lanesPerWriteMax);
-      for (const { lane } of batch) this.#waiting.delete(`${keyOf(lane)}/${lane.token}`);
+      for (const { lane } of batch) this.#waiting.delete(heldKeyOf(lane));
       const ours = await this.#persist(batch);
-      for (const { lane, done } of batch) done(ours.has(keyOf(lane)));
+      for (const { lane, done } of batch) done(ours.has(heldKeyOf(lane)));
     }
     this.#isFlushing = false;
   }
@@ -95,7 +95,7 @@ export class Recorder {
   async #persist(entries: readonly Entry[]): Promise<ReadonlySet<string>> {
     for (let failures = 0; ; ) {
       try {
-        return new Set((await this.#write(entries)).map(keyOf));
+        return new Set((await this.#write(entries)).map(heldKeyOf));
       } catch (error) {
         failures += 1;
         if (this.#signal.aborted) return new Set();
@@ -105,6 +105,11 @@ export class Recorder {
       }
     }
   }
+}
+
+/** One process may have had a lane, lost it, and have it again: what it says as its former holder is another thing. */
+function heldKeyOf(lane: Holder): string {
+  return `${keyOf(lane)}/${lane.token}`;
 }
 
 export function keyOf({ endpointId, generation, lane }: LaneKey): string {
