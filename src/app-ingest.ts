@@ -126,11 +126,11 @@ async function settle(
     const ownMs = lapseUntilMs(entry.nowMs);
     return { ...entry, lapseUntilMs: ownMs === null || othersMs === null ? ownMs : Math.min(ownMs, othersMs) };
   };
+  const fence = { ...lease, heardAtMs: connection.heardAtMs };
   const settled = await ingest(batch, {
     wire: base.wire,
     commit: async (entries, isAgain) => {
       if (isAgain) await turn.come();
-      const fence = { ...lease, heardAtMs: connection.heardAtMs() };
       const order = isAgain ? null : { ahead: await turn.ahead(), onDecided: turn.onDecided };
       const { outcomes } = await timedCommit(base, entries.map(entryOf), fence, order);
       return outcomes;
@@ -221,7 +221,7 @@ function sweeperDeps(base: Base, listener: Listener) {
     probe: () => listener.probe(),
     findDue: (untilMs: number, usersMax: number) => findDueUsers(pool, untilMs, usersMax),
     commit: (entries: readonly LapseEntry[], { lease }: Horizon) =>
-      commitLapses(base, entries, { ...lease, heardAtMs: null }),
+      commitLapses(base, entries, { ...lease, heardAtMs: () => null }),
     logger,
   };
 }

@@ -57,7 +57,7 @@ export class Metrics {
   });
   readonly commit = new Histogram({
     name: 'willow_commit_seconds',
-    help: 'One attempt to read, decide and commit.',
+    help: 'To read, decide and commit a batch, with its wait for the one before and its attempts after conflicts.',
     buckets: secondsBuckets,
     registers: this.#registers,
   });

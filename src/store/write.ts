@@ -18,8 +18,8 @@ import type { Receipt } from './receipts.ts';
 export type Fence = {
   readonly clientId: string;
   readonly token: number;
-  /** The last packet from the broker that stands behind this write; null when none does. */
-  readonly heardAtMs: number | null;
+  /** The last packet from the broker that stands behind this write, asked when it is written; null when none does. */
+  readonly heardAtMs: () => number | null;
 };
 
 export type Changes = {
@@ -136,7 +136,7 @@ function auditValues(audit: readonly AuditEntry[]): unknown[] {
 
 function fenceValues(fence: Fence, receipts: readonly Receipt[]): unknown[] {
   const packetIds = receipts.map(({ packetId }) => packetId);
-  return [fence.clientId, fence.token, fence.heardAtMs, packetIds, receipts.map(({ digest }) => digest)];
+  return [fence.clientId, fence.token, fence.heardAtMs(), packetIds, receipts.map(({ digest }) => digest)];
 }
 
 function valuesOf({ users, sessions, events }: Changes): unknown[] {

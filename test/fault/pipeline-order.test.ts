@@ -193,3 +193,19 @@ test('I4: a message and its redelivery in one batch are one', async () => {
   expect(numbers).toEqual([[1, 1]]);
   expect((await willow.log()).filter((line) => line.startsWith('alice'))).toEqual(story);
 });
+
+test('a batch that waited for the one before is written with what was heard of the broker by then', async () => {
+  const { willow: opened, writes } = await openAlice();
+  await using willow = opened;
+  writes.shut();
+  willow.broker.publish([bare(1, '/logout', 'alice')]);
+  await isDecided(willow, 1);
+  willow.broker.publish([bare(2, '/login', 'alice')]);
+  await isDecided(willow, 2);
+  const sinceMs = Date.now();
+  await willow.heard();
+  writes.open();
+  await willow.settled();
+  const { rows } = await willow.database.pool.query<{ at: Date }>('select at from receipts order by at desc limit 1');
+  expect(rows[0]?.at.getTime()).toBeGreaterThan(sinceMs);
+});

@@ -45,7 +45,7 @@ function will(isAgain: boolean, words = 'the same words'): Entry {
 }
 
 async function hearAll(lease: { readonly clientId: string; readonly token: number }, entries: readonly Entry[]) {
-  const fence = { ...lease, heardAtMs: Date.now() };
+  const fence = { ...lease, heardAtMs: Date.now };
   const { outcomes } = await commit(pool, entries, (user, heard, moment) => decide(user, heard, moment, rules), fence);
   return outcomes;
 }
