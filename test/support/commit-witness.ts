@@ -22,6 +22,8 @@ export type Decided = {
 export type Attempt = {
   readonly id: number;
   readonly decided: Decided[];
+  /** Of the messages among them. */
+  readonly numbers: Set<number>;
   /** Of each user that was to be written the revision after it; null: nothing was to be written. */
   revisions: ReadonlyMap<UserId, number> | null;
   isWritten: boolean;
@@ -74,7 +76,7 @@ export class CommitWitness {
 
   /** The attempts in which a message was decided. */
   of(n: number): readonly Attempt[] {
-    return this.attempts.filter(({ decided }) => decided.some((one) => one.n === n));
+    return this.attempts.filter(({ numbers }) => numbers.has(n));
   }
 
   /** Decides, and writes it down. */
@@ -82,8 +84,10 @@ export class CommitWitness {
     return (before, signal, moment) => {
       const decision = decide(before, signal, moment);
       const { nowMs, lapseUntilMs } = moment;
-      const decided = { n: numberOf(signal), userId: before.userId, signal, moment: { nowMs, lapseUntilMs } };
-      this.#running.getStore()?.decided.push({ ...decided, before, decision });
+      const n = numberOf(signal);
+      const attempt = this.#running.getStore();
+      attempt?.decided.push({ n, userId: before.userId, signal, moment: { nowMs, lapseUntilMs }, before, decision });
+      if (n !== null) attempt?.numbers.add(n);
       return decision;
     };
   }
@@ -99,7 +103,16 @@ export class CommitWitness {
   #attemptOf({ name, values = [] }: pg.QueryConfig): Attempt | undefined {
     if (name === 'load-users') {
       const id = this.attempts.length;
-      const attempt = { id, decided: [], revisions: null, isWritten: false, isRefused: false, fate: 'decided' };
+      const fate = 'decided';
+      const attempt = {
+        id,
+        decided: [],
+        numbers: new Set<number>(),
+        revisions: null,
+        isWritten: false,
+        isRefused: false,
+        fate,
+      };
       this.attempts.push(attempt);
       this.#running.enterWith(attempt);
     }

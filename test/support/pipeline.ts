@@ -1,6 +1,7 @@
 // The listening half of Willow in this process, between a scripted broker and a real database with a witness in front of it: for tests of what
 // happens between two batches, which no test outside the process could time.
 
+import type pg from 'pg';
 import { type AppSettings, type Base, createListener, runIngest } from '../../src/app-ingest.ts';
 import { decide } from '../../src/core/decide.ts';
 import { Metrics } from '../../src/metrics.ts';
@@ -17,8 +18,9 @@ import { until } from './until.ts';
 export type Pipeline = AsyncDisposable & {
   readonly broker: ScriptedBroker;
   readonly witness: CommitWitness;
-  /** Without the witness. */
+  /** Without the witness: for the test's own questions, and as Willow opens it. */
   readonly database: TestDatabase;
+  readonly pool: pg.Pool;
   /** Not seen by the witness. */
   readonly decide: Decide;
   /** Seen by the witness. */
@@ -60,6 +62,7 @@ export async function openPipeline(
     broker,
     witness,
     database,
+    pool,
     decide: pure,
     watched,
     log: () => logOf(database),

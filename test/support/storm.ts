@@ -18,8 +18,16 @@ export type Chance = {
 };
 
 export function chanceOf(name: string): Chance {
+  return chanceFrom(seedOf(name));
+}
+
+function seedOf(name: string): number {
   const seed = Number(process.env['WILLOW_STORM_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
   process.stdout.write(`storm "${name}": WILLOW_STORM_SEED=${seed}\n`);
+  return seed;
+}
+
+function chanceFrom(seed: number): Chance {
   let state = seed;
   // mulberry32
   const next = (): number => {
@@ -34,6 +42,12 @@ export function chanceOf(name: string): Chance {
 
 export function stormRounds(usually: number): number {
   return Number(process.env['WILLOW_STORM_ROUNDS'] ?? usually);
+}
+
+/** Independent of the others, each with the seed that WILLOW_STORM_SEED begins with to run it first. */
+export function chancesOf(name: string, rounds: number): readonly { readonly seed: number; readonly chance: Chance }[] {
+  const first = seedOf(name);
+  return Array.from({ length: rounds }, (_, round) => ({ seed: first + round, chance: chanceFrom(first + round) }));
 }
 
 /** What users say with epochs: births, repeated and left out; wills, late and doubled; goodbyes; takeovers that are not heard of. */
