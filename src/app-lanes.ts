@@ -176,9 +176,9 @@ function openedBy(sealing: Sealing, { logger }: Base): (all: readonly SigningEnd
   return (all) => {
     // Those that are gone, or disabled, are forgotten with their secrets.
     known = new Map(all.map((found) => [found.id, { revision: found.revision, endpoint: open(found) }]));
-    return all.flatMap(({ id, failingSinceMs, lastSuccessAtMs }) => {
+    return all.flatMap(({ id, failingSinceMs, lastSuccessAtMs, failingLanes }) => {
       const endpoint = known.get(id)?.endpoint ?? null;
-      return endpoint === null ? [] : [{ ...endpoint, failingSinceMs, lastSuccessAtMs }];
+      return endpoint === null ? [] : [{ ...endpoint, failingSinceMs, lastSuccessAtMs, failingLanes }];
     });
   };
 }

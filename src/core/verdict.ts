@@ -36,6 +36,8 @@ export type EndpointHealth = {
   /** Of the first failure since the last success, over all lanes. */
   readonly failingSinceMs: number | null;
   readonly lastSuccessAtMs: number | null;
+  /** Lanes whose delivery in hand has failed and not been taken since, this one included. */
+  readonly failingLanes: number;
 };
 
 export type Verdict =
@@ -115,17 +117,25 @@ export function verdict(
   }
 }
 
+/** This event has failed for a day, and that is its own fault. */
+function failsAlone(delivery: DeliveryInHand, endpoint: EndpointHealth, nowMs: number): boolean {
+  return othersSucceed(delivery, endpoint, nowMs) && hasFailedFor(failingEventMsMax, delivery.firstFailedAtMs, nowMs);
+}
+
 /**
- * This event has failed for a day while others of its endpoint succeed. That some succeeded after it first failed would not
- * be enough: the last success before an outage may be younger than an event's first failure, and an event is not to blame
- * for an outage. So a success must be recent; but while the others wait for the end of this lane, none can be.
+ * Whether an event that fails is to blame for it. That another one succeeded after it first failed would not be enough: the last success
+ * before an outage may be younger than an event's first failure. So a success must be recent. Only while the others wait for the end of this
+ * lane can none be; then that older success is enough, unless another lane fails too: in an outage all do that have something to send.
  */
-function failsAlone({ firstFailedAtMs, isDraining }: DeliveryInHand, endpoint: EndpointHealth, nowMs: number): boolean {
-  const { lastSuccessAtMs } = endpoint;
+function othersSucceed(
+  { firstFailedAtMs, isDraining }: Pick<DeliveryInHand, 'firstFailedAtMs' | 'isDraining'>,
+  endpoint: EndpointHealth,
+  nowMs: number,
+): boolean {
+  if (works(endpoint, nowMs)) return true;
+  const { lastSuccessAtMs, failingLanes } = endpoint;
   const hasWorked = firstFailedAtMs !== null && lastSuccessAtMs !== null && lastSuccessAtMs > firstFailedAtMs;
-  return (
-    (works(endpoint, nowMs) || (isDraining && hasWorked)) && hasFailedFor(failingEventMsMax, firstFailedAtMs, nowMs)
-  );
+  return isDraining && hasWorked && failingLanes <= 1;
 }
 
 /**
@@ -133,12 +143,13 @@ function failsAlone({ firstFailedAtMs, isDraining }: DeliveryInHand, endpoint: E
  * works again, and takes some time to recover, it is not parked at the first failure that meets a success of others.
  */
 export function failingSinceMs(
-  { firstFailedAtMs }: Pick<DeliveryInHand, 'firstFailedAtMs'>,
+  delivery: Pick<DeliveryInHand, 'firstFailedAtMs' | 'isDraining'>,
   endpoint: EndpointHealth,
   nowMs: number,
 ): number {
-  const sinceMs = firstFailedAtMs ?? nowMs;
-  return works(endpoint, nowMs) ? sinceMs : Math.max(sinceMs, nowMs - failingEventMsMax + recoveryMsMax);
+  const sinceMs = delivery.firstFailedAtMs ?? nowMs;
+  const isItsOwn = othersSucceed(delivery, endpoint, nowMs);
+  return isItsOwn ? sinceMs : Math.max(sinceMs, nowMs - failingEventMsMax + recoveryMsMax);
 }
 
 function works({ lastSuccessAtMs }: EndpointHealth, nowMs: number): boolean {

@@ -16,6 +16,8 @@ export type SigningEndpoint = {
   readonly maxBatch: number;
   readonly failingSinceMs: number | null;
   readonly lastSuccessAtMs: number | null;
+  /** Lanes whose delivery in hand has failed, and was not just refused. */
+  readonly failingLanes: number;
   /** Sealed: the newest first, and until when each signs; null is for ever. */
   readonly sealed: readonly { readonly secret: Buffer; readonly untilMs: number | null }[];
 };
@@ -28,12 +30,16 @@ type SigningRow = {
   readonly max_batch: number;
   readonly failing_since: number | null;
   readonly last_success_at: number | null;
+  readonly failing_lanes: number;
   readonly secret: Buffer;
   readonly previous_secret: Buffer | null;
   readonly previous_until: number | null;
 };
 
-const signingSql = `select id, revision, url, events, max_batch, failing_since, last_success_at, secret, previous_secret, previous_until
+// Asked every second: lanes are counted of those endpoints only that fail.
+const signingSql = `select id, revision, url, events, max_batch, failing_since, last_success_at, secret, previous_secret, previous_until,
+    case when failing_since is null then 0 else (
+      select count(*) from lanes l where l.endpoint_id = endpoints.id and l.attempts > l.refusals) end as failing_lanes
   from endpoints`;
 
 function signingEndpointOf(row: SigningRow): SigningEndpoint {
@@ -46,6 +52,7 @@ function signingEndpointOf(row: SigningRow): SigningEndpoint {
     maxBatch: row.max_batch,
     failingSinceMs: row.failing_since,
     lastSuccessAtMs: row.last_success_at,
+    failingLanes: row.failing_lanes,
     sealed: [{ secret: row.secret, untilMs: null }, ...previous],
   };
 }

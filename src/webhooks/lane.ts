@@ -48,6 +48,8 @@ export type Endpoint = {
   readonly maxBatch: number;
   readonly failingSinceMs: number | null;
   readonly lastSuccessAtMs: number | null;
+  /** Lanes whose delivery in hand has failed. */
+  readonly failingLanes: number;
   /** The newest first. */
   readonly secretsAt: (nowMs: number) => readonly Buffer[];
 };
@@ -229,16 +231,12 @@ export class LaneRun {
       this.#deps.attempted(sent, this.#lane, events.length, 'retry');
       return this.#save({ ...this.#state, nextAtMs: 0 }, { tried: { ...tried, isOutdated: true } });
     }
-    const end = verdict(
-      sent.attempt,
-      { ...this.#state, eventCount: this.#state.batch?.length ?? 1, isDraining: this.#lane.until !== null },
-      endpoint,
-      nowMs,
-      this.#deps.random(),
-    );
+    const isDraining = this.#lane.until !== null;
+    const inHand = { ...this.#state, eventCount: this.#state.batch?.length ?? 1, isDraining };
+    const end = verdict(sent.attempt, inHand, endpoint, nowMs, this.#deps.random());
     this.#deps.attempted(sent, this.#lane, events.length, end.kind);
     if (end.kind === 'done') this.#deps.delivered(events, nowMs);
-    const firstFailedAtMs = failingSinceMs(this.#state, endpoint, nowMs);
+    const firstFailedAtMs = failingSinceMs(inHand, endpoint, nowMs);
     const { attempts, refusals } = this.#state;
     const isRefused = sent.attempt.kind === 'refused';
     const failedOnce = { attempts: attempts + 1, refusals: refusals + Number(isRefused), firstFailedAtMs };

@@ -10,6 +10,7 @@ import {
   evidenceOf,
   failingEndpointMsMax,
   failingEventMsMax,
+  failingSinceMs,
   retryScheduleMs,
   type Verdict,
   verdict,
@@ -26,7 +27,7 @@ const first: DeliveryInHand = {
   eventCount: 1,
   isDraining: false,
 };
-const healthy: EndpointHealth = { failingSinceMs: null, lastSuccessAtMs: nowMs - minuteMs };
+const healthy: EndpointHealth = { failingSinceMs: null, lastSuccessAtMs: nowMs - minuteMs, failingLanes: 1 };
 const outage = attemptOf(503, null);
 const unanswered = (why: 'timeout' | 'connection' | 'tls' | 'blocked'): Attempt => ({
   kind: 'failed',
@@ -54,7 +55,7 @@ describe('whatever happens', () => {
       firstFailedAtMs: pastMs,
       eventCount: fc.integer({ min: 1, max: 1_000 }),
     });
-    const endpoints = fc.record({ failingSinceMs: pastMs, lastSuccessAtMs: pastMs });
+    const endpoints = fc.record({ failingSinceMs: pastMs, lastSuccessAtMs: pastMs, failingLanes: fc.nat(64) });
     fc.assert(
       fc.property(attempts, deliveries, endpoints, randoms, (attempt, delivery, endpoint, random) => {
         const decided = verdict(attempt, delivery, endpoint, nowMs, random);
@@ -101,11 +102,11 @@ function deliver(options: {
   let delivery: DeliveryInHand = { ...first, eventCount: options.eventCount };
   let endpoint: EndpointHealth = healthy;
   for (let tries = 1; tries <= 10_000; tries += 1) {
-    if (options.othersSucceed(atMs)) endpoint = { failingSinceMs: null, lastSuccessAtMs: atMs - 1 };
+    if (options.othersSucceed(atMs)) endpoint = { failingSinceMs: null, lastSuccessAtMs: atMs - 1, failingLanes: 1 };
     const attempt = options.answer(atMs, tries);
     const decided = verdict(attempt, delivery, endpoint, atMs, options.random);
     if (decided.kind !== 'retry') return { verdict: decided, atMs, tries };
-    const firstFailedAtMs = delivery.firstFailedAtMs ?? atMs;
+    const firstFailedAtMs = failingSinceMs(delivery, endpoint, atMs);
     delivery = { ...delivery, attempts: delivery.attempts + 1, firstFailedAtMs };
     if (evidenceOf(attempt) === 'fails') {
       endpoint = { ...endpoint, failingSinceMs: endpoint.failingSinceMs ?? atMs };

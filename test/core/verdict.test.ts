@@ -28,7 +28,7 @@ const first: DeliveryInHand = {
   isDraining: false,
 };
 const batch: DeliveryInHand = { ...first, eventCount: 7 };
-const healthy: EndpointHealth = { failingSinceMs: null, lastSuccessAtMs: nowMs - minuteMs };
+const healthy: EndpointHealth = { failingSinceMs: null, lastSuccessAtMs: nowMs - minuteMs, failingLanes: 1 };
 const unanswered = (why: 'timeout' | 'connection' | 'tls' | 'blocked'): Attempt => ({
   kind: 'failed',
   why,
@@ -71,7 +71,11 @@ describe('what an answer means', () => {
 
 describe('what follows from an attempt', () => {
   const longAgo: DeliveryInHand = { ...first, attempts: 300, firstFailedAtMs: nowMs - failingEventMsMax };
-  const failing = (forMs: number): EndpointHealth => ({ failingSinceMs: nowMs - forMs, lastSuccessAtMs: null });
+  const failing = (forMs: number): EndpointHealth => ({
+    failingSinceMs: nowMs - forMs,
+    lastSuccessAtMs: null,
+    failingLanes: 8,
+  });
   const cases: [string, Attempt, DeliveryInHand, EndpointHealth, Verdict][] = [
     ['an event that was taken is done', attemptOf(202, null), first, healthy, { kind: 'done' }],
     ['a batch that was taken is done', attemptOf(200, null), batch, healthy, { kind: 'done' }],
@@ -126,7 +130,7 @@ describe('what follows from an attempt', () => {
       'also when another lane had a last success after this event first failed',
       outage,
       { ...longAgo, firstFailedAtMs: nowMs - 72 * hourMs },
-      { failingSinceMs: nowMs - 71 * hourMs, lastSuccessAtMs: nowMs - 71 * hourMs - 1 },
+      { failingSinceMs: nowMs - 71 * hourMs, lastSuccessAtMs: nowMs - 71 * hourMs - 1, failingLanes: 8 },
       { kind: 'retry', atMs: nowMs + retryScheduleMs[3] },
     ],
     [
@@ -168,8 +172,29 @@ describe('what follows from an attempt', () => {
       'an event on which the other lanes of its endpoint wait is parked after a day, though nothing can succeed meanwhile',
       attemptOf(503, null),
       { ...longAgo, isDraining: true },
-      { failingSinceMs: null, lastSuccessAtMs: nowMs - failingEventMsMax + minuteMs },
+      { failingSinceMs: null, lastSuccessAtMs: nowMs - failingEventMsMax + minuteMs, failingLanes: 1 },
       { kind: 'park', because: 'failed-for-a-day' },
+    ],
+    [
+      'but not when another lane fails with it: in an outage all do',
+      outage,
+      { ...longAgo, isDraining: true },
+      { failingSinceMs: null, lastSuccessAtMs: nowMs - failingEventMsMax + minuteMs, failingLanes: 2 },
+      { kind: 'retry', atMs: nowMs + retryScheduleMs[3] },
+    ],
+    [
+      'nor when nothing has succeeded since it first failed',
+      outage,
+      { ...longAgo, isDraining: true },
+      { failingSinceMs: null, lastSuccessAtMs: nowMs - failingEventMsMax, failingLanes: 1 },
+      { kind: 'retry', atMs: nowMs + retryScheduleMs[3] },
+    ],
+    [
+      'an event on which nobody waits has to meet a success of the last hour',
+      outage,
+      longAgo,
+      { failingSinceMs: null, lastSuccessAtMs: nowMs - failingEventMsMax + minuteMs, failingLanes: 1 },
+      { kind: 'retry', atMs: nowMs + retryScheduleMs[3] },
     ],
   ];
   test.each(cases)('%s', (_name, attempt, delivery, endpoint, expected) => {

@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { changeEndpoint, getEndpoint, replayEndpoint } from '../../src/store/endpoints.ts';
 import { releaseLanes, renewLanes } from '../../src/store/lane-leases.ts';
+import { listSigningEndpoints } from '../../src/store/signing.ts';
 import {
   actor,
   appendEvents,
@@ -76,6 +77,27 @@ describe('a change of lanes', () => {
     await changeEndpoint(pool, endpoint.id, { lanes: 5 }, actor);
     expect(await divisionsOf(pool, endpoint.id)).toEqual(['1: 2 at 0-2', '3: 5 at 2-']);
   });
+});
+
+test('those who send are told how many lanes of an endpoint fail, while it fails; what is only refused is no failure', async () => {
+  const { pool } = tables;
+  const { endpoint } = await make(pool);
+  const held = await claimAll(pool, 'p1', endpoint.id);
+  const failingLanes = async () => {
+    const found = (await listSigningEndpoints(pool)).find(({ id }) => id === endpoint.id);
+    return found?.failingLanes;
+  };
+  const failed = (attempts: number, refusals: number) =>
+    held.map((lane) => ({ ...lane, state: { ...lane.state, attempts, refusals } }));
+  expect(await failingLanes()).toBe(0);
+  await record(pool, failed(3, 1).slice(0, 2), 100, { failedAtMs: 1 });
+  expect(await failingLanes()).toBe(2);
+  await record(pool, failed(2, 2).slice(2), 100);
+  expect(await failingLanes()).toBe(2);
+  await record(pool, failed(0, 0).slice(0, 1), 100);
+  expect(await failingLanes()).toBe(1);
+  await record(pool, failed(0, 0).slice(2), 100, { succeededAtMs: 2 });
+  expect(await failingLanes()).toBe(0);
 });
 
 describe('a replay', () => {
