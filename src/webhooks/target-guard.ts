@@ -4,6 +4,7 @@
 
 import dns, { type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { callbackify } from 'node:util';
 import ipaddr from 'ipaddr.js';
 import { buildConnector } from 'undici';
@@ -195,27 +196,42 @@ function guardedLookup(rules: TargetRules, { connectMs, lookup = systemLookup() 
 }
 
 const resolverMs = { timeout: 2_000, tries: 2 };
+/** How long the second family has when the first has answered (RFC 8305 §3 has 50 ms, for people who wait). */
+const otherFamilyMs = 250;
 
 /**
  * The system's lookup occupies one of the process's few worker threads, which connections to the database and the broker need too, for as
  * long as a resolver is silent. So DNS is asked first, without a thread; only what it answers that it does not know, such as names that
  * /etc/hosts or a search domain make complete, is looked up by the system, which is told the same at once.
  */
-function systemLookup(): LookupAll {
-  const resolver = new dns.promises.Resolver(resolverMs);
+export function systemLookup(resolver = new dns.promises.Resolver(resolverMs)): LookupAll {
   return callbackify(async (hostname: string): Promise<readonly LookupAddress[]> => {
-    const [v4, v6] = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)]);
-    const found = [...addressesOf(v4, 4), ...addressesOf(v6, 6)];
+    const v4 = answerOf(resolver.resolve4(hostname), 4);
+    const v6 = answerOf(resolver.resolve6(hostname), 6);
+    const answers = await Promise.all([inTime(v4, v6), inTime(v6, v4)]);
+    const found = answers.flatMap(({ addresses }) => addresses);
     if (found.length > 0) return found;
-    if ([v4, v6].some(isSilence)) throw new LookupTimeoutError(`${hostname} did not resolve: DNS is silent`);
+    if (answers.some(({ isSilent }) => isSilent))
+      throw new LookupTimeoutError(`${hostname} did not resolve: DNS is silent`);
     return dns.promises.lookup(hostname, { all: true });
   });
 }
 
-function addressesOf(answer: PromiseSettledResult<readonly string[]>, family: 4 | 6): readonly LookupAddress[] {
-  return answer.status === 'fulfilled' ? answer.value.map((address) => ({ address, family })) : [];
+/** What DNS says of one family. */
+type Answer = { readonly addresses: readonly LookupAddress[]; readonly isSilent: boolean };
+
+const silence: Answer = { addresses: [], isSilent: true };
+
+async function answerOf(asked: Promise<readonly string[]>, family: 4 | 6): Promise<Answer> {
+  try {
+    return { addresses: (await asked).map((address) => ({ address, family })), isSilent: false };
+  } catch (error) {
+    return { addresses: [], isSilent: error instanceof Error && 'code' in error && error.code === dns.TIMEOUT };
+  }
 }
 
-function isSilence(answer: PromiseSettledResult<unknown>): boolean {
-  return answer.status === 'rejected' && (answer.reason as { readonly code?: unknown }).code === dns.TIMEOUT;
+/** There are servers that drop questions for a family they have nothing of: once the other one is found, this one need not be waited for. */
+async function inTime(own: Promise<Answer>, other: Promise<Answer>): Promise<Answer> {
+  const nothingMore = other.then(({ addresses }) => (addresses.length > 0 ? delay(otherFamilyMs, silence) : own));
+  return Promise.race([own, nothingMore]);
 }
