@@ -171,7 +171,7 @@ async function openAlice(): Promise<{ readonly willow: Pipeline; readonly writes
   return { willow, writes };
 }
 
-test('I4: a message that the broker delivers again on the same connection, while the first is being written, is a repeat', async () => {
+test('I1, I4: a message that the broker delivers again on the same connection, while the first is being written, is a repeat', async () => {
   const { willow: opened, writes } = await openAlice();
   await using willow = opened;
   writes.shut();
@@ -184,7 +184,7 @@ test('I4: a message that the broker delivers again on the same connection, while
   expect(await willow.log()).toEqual(story);
 });
 
-test('I4: a message and its redelivery in one batch are one', async () => {
+test('I1, I4: a message and its redelivery in one batch are one', async () => {
   const { willow: opened, writes } = await openAlice();
   await using willow = opened;
   await inOneBatch(willow, writes, [bare(1, '/logout', 'alice')], () => willow.broker.repeat(() => 2));

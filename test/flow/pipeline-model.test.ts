@@ -146,7 +146,7 @@ async function talk(round: Round, willow: Pipeline): Promise<readonly number[]> 
   return meant;
 }
 
-test('I4, I8, I9: batches that are decided ahead are as if each had been decided after the one before', {
+test('I1, I4, I8, I9: batches that are decided ahead are as if each had been decided after the one before', {
   timeout: 60_000 * rounds,
 }, async ({ annotate }) => {
   let attempts = 0;
