@@ -107,7 +107,8 @@ function deliver(options: {
     const decided = verdict(attempt, delivery, endpoint, atMs, options.random);
     if (decided.kind !== 'retry') return { verdict: decided, atMs, tries };
     const firstFailedAtMs = failingSinceMs(delivery, endpoint, atMs);
-    delivery = { ...delivery, attempts: delivery.attempts + 1, firstFailedAtMs };
+    const refusals = delivery.refusals + Number(attempt.kind === 'refused');
+    delivery = { ...delivery, attempts: delivery.attempts + 1, refusals, firstFailedAtMs };
     if (evidenceOf(attempt) === 'fails') {
       endpoint = { ...endpoint, failingSinceMs: endpoint.failingSinceMs ?? atMs };
     }
