@@ -24,7 +24,8 @@ export default defineConfig({
           globalSetup: 'test/support/global-setup.ts',
           testTimeout: 240_000,
           hookTimeout: 60_000,
-          fileParallelism: false,
+          // Most of what these do is wait: for a lease to run out, a server to come back.
+          maxWorkers: 2,
           sequence: { groupOrder: 2 },
         },
       },
