@@ -16,10 +16,10 @@ export type PreparedSession = {
   readonly ticket: string;
 };
 
-/** The user stands in the topic too, percent-encoded, so that a broker's ACL can bind it to the client. */
+/** The user stands in the topic too, so that a broker's ACL can bind it to the client. */
 export function preparedMessages(session: PreparedSession, { topics, pointers }: Wire): PreparedMessages {
   const { userId, sessionId, device, ticket } = session;
-  const level = encodeURIComponent(userId);
+  const level = levelOf(userId);
   const payloadOn = (base: JsonObject) => {
     const named = withField(withField(base, pointers.userId, userId), pointers.sessionId, sessionId);
     return withField(named, ['ticket'], ticket);
@@ -29,6 +29,11 @@ export function preparedMessages(session: PreparedSession, { topics, pointers }:
     // An id may have its place within the device.
     birth: { topic: `${topics.login}/${level}`, payload: payloadOn(device === null ? {} : { device }) },
   };
+}
+
+/** Visible ASCII stays as it is, because brokers put the user name into their rules as it is: to them alice%40example.com is another one. */
+function levelOf(userId: UserId): string {
+  return userId.replaceAll(/[^!-~]|[#%+/]/gu, encodeURIComponent);
 }
 
 /** For the `"reason": "logout"` of a goodbye. */

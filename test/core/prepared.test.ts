@@ -32,8 +32,8 @@ test('the will and the birth carry the ids, the ticket, and, the birth, the devi
   const session = await prepared('alice@example.com', 'phone', { os: 'ios' });
   const identity = { userId: 'alice@example.com', sessionId: 'phone', ticket: session.ticket };
   expect(preparedMessages(session, wire)).toEqual({
-    will: { topic: '/logout/alice%40example.com', payload: identity },
-    birth: { topic: '/login/alice%40example.com', payload: { ...identity, device: { os: 'ios' } } },
+    will: { topic: '/logout/alice@example.com', payload: identity },
+    birth: { topic: '/login/alice@example.com', payload: { ...identity, device: { os: 'ios' } } },
   });
 });
 
