@@ -243,14 +243,17 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /** Throws SettingsError with every error there is. */
 export function parseSettings(environment: Environment, readFile: (path: string) => string): Settings {
   const problems: string[] = [];
+  /** Those that are right by themselves. */
   const settings: Record<string, unknown> = {};
   for (const [key, setting] of Object.entries<Setting>(settingsTable)) {
+    const before = problems.length;
     const text = textOf(key, setting, environment, readFile, problems) ?? setting.default;
+    if (problems.length > before) continue;
     const parsed = text === null ? { success: true as const, data: null } : setting.schema.safeParse(text);
     if (parsed.success) settings[key] = parsed.data;
     else problems.push(...parsed.error.issues.map(({ message }) => `${key}: ${message}`));
   }
-  if (problems.length === 0) problems.push(...contradictions(settings as Settings, readFile));
+  problems.push(...contradictions(settings as Partial<Settings>, readFile));
   if (problems.length > 0) throw new SettingsError(problems);
   return Object.freeze(settings as Settings);
 }

@@ -105,6 +105,17 @@ describe('an environment', () => {
     );
   });
 
+  test('that contradicts itself is told so together with what is wrong by itself, and nothing is said of that twice', () => {
+    const contradictory = { HTTP_HOST: '0.0.0.0', DATABASE_URL: 'postgres://db/willow', LOGIN_TOPIC: '/logout' };
+    const names = (environment: Record<string, string>) =>
+      problemsOf({ ...contradictory, ...environment }).map((problem) => problem.split(':')[0]);
+    const relations = ['API_KEY', 'LOGIN_TOPIC and LOGOUT_TOPIC', 'SECRET_KEY'];
+    expect(names({ GRACE_MS: '5s' })).toEqual(['GRACE_MS', ...relations]);
+    expect(names({ API_KEY: 'short' })).toEqual(['API_KEY', ...relations.slice(1)]);
+    expect(names({ API_KEY_FILE: '/run/secrets/none' })).toEqual(['API_KEY_FILE', ...relations.slice(1)]);
+    expect(names({ LOGIN_TOPIC: '#', SECRET_KEY: 'short' })).toEqual(['LOGIN_TOPIC', 'SECRET_KEY', 'API_KEY']);
+  });
+
   test.each([' ', '-1', '1.5', '1e3', '0x10', '86400001', '99999999999999999999'])(
     'does not take "%s" for a number of ms',
     (GRACE_MS) => {
