@@ -45,17 +45,25 @@ export class ConnectError extends Error {
 /** CONNACK: unacceptable protocol version (3.1.1), unsupported protocol version (5). */
 const versionRefusals = new Set([1, 132]);
 
-/** Why a connection was closed before the broker had accepted it. */
-export function connectErrorOf(cause: unknown, url: string): ConnectError {
+type Destination = { readonly url: string; readonly caFile: string | null };
+
+/** Why a connection was closed before the broker had accepted it. What the cause says is in the sentence, so the cause is not added to it. */
+export function connectErrorOf(cause: unknown, { url, caFile }: Destination): ConnectError {
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
   const problem = problemOf(code);
   const version = typeof code === 'number' && versionRefusals.has(code) ? 'refused' : null;
-  const mend = mends[problem]({ isTls: /^(?:mqtts|wss):/iu.test(url), isWebSocket: /^wss?:/iu.test(url) });
-  return new ConnectError(`no connection to the broker: ${messageOfError(cause)} (${mend})`, {
-    cause,
+  const isTls = /^(?:mqtts|wss):/iu.test(url);
+  const mend = mends[problem]({ isTls, isWebSocket: /^wss?:/iu.test(url), hasOwnAuthority: caFile !== null });
+  // Node's own sentence ends in advice on switches of Node's.
+  const what = problem === 'certificate-unknown' ? unknownSentence(code) : messageOfError(cause);
+  return new ConnectError(`no connection to the broker: ${what} (${mend})`, {
     problem,
     version: code === undefined ? 'in-doubt' : version,
   });
+}
+
+function unknownSentence(code: unknown): string {
+  return `nobody who is trusted has signed its certificate, ${String(code)}`;
 }
 
 export function messageOfError(error: unknown): string {
@@ -89,11 +97,14 @@ function problemOf(code: unknown): ConnectProblem {
   return byCode[code] ?? (code.startsWith('ERR_SSL_') ? 'handshake-refused' : 'unreachable');
 }
 
-type Way = { readonly isTls: boolean; readonly isWebSocket: boolean };
+type Way = { readonly isTls: boolean; readonly isWebSocket: boolean; readonly hasOwnAuthority: boolean };
 
 const mends: Record<ConnectProblem, (way: Way) => string> = {
   files: () => 'MQTT_CA_FILE, MQTT_CERT_FILE and MQTT_KEY_FILE name them',
-  'certificate-unknown': () => 'MQTT_CA_FILE names the certificates of those who may have signed it',
+  'certificate-unknown': ({ hasOwnAuthority }) =>
+    hasOwnAuthority
+      ? 'MQTT_CA_FILE names those who may, and they alone are trusted: it must have the certificate of who did'
+      : 'MQTT_CA_FILE is not set, so those are trusted whom Node trusts: set it to the certificate of who did',
   'certificate-name': () => 'MQTT_URL or MQTT_SERVER_NAME must say the name that the certificate of the broker has',
   'certificate-time': () => 'the broker needs a new certificate, or the clock of one of the two is wrong',
   'handshake-refused': () =>

@@ -86,7 +86,7 @@ export async function connect(options: ConnectionOptions, signal: AbortSignal): 
     client.end(true);
   };
   try {
-    const hasSession = await connack(client, closing.signal, signal, options.transport.url);
+    const hasSession = await connack(client, closing.signal, signal, options.transport);
     return {
       hasSession,
       connectedAtMs: options.nowMs(),
@@ -146,10 +146,15 @@ function clientOptions(options: ConnectionOptions): IClientOptions {
 }
 
 /** Whether the broker has kept our session. */
-async function connack(client: MqttClient, closed: AbortSignal, signal: AbortSignal, url: string): Promise<boolean> {
+async function connack(
+  client: MqttClient,
+  closed: AbortSignal,
+  signal: AbortSignal,
+  transport: Transport,
+): Promise<boolean> {
   const { promise, resolve, reject } = Promise.withResolvers<boolean>();
   client.once('connect', ({ sessionPresent }) => resolve(sessionPresent));
-  const onClosed = () => reject(connectErrorOf(closed.reason, url));
+  const onClosed = () => reject(connectErrorOf(closed.reason, transport));
   closed.addEventListener('abort', onClosed);
   const onAbort = () => reject(new ConnectError('stopped while connecting', { problem: null }));
   signal.addEventListener('abort', onAbort);
