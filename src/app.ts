@@ -191,7 +191,7 @@ function createHttp(base: Base, { api: pool, lanes, ring, tickets }: HttpParts):
     quarantine: {
       list: (page) => listQuarantine(pool, page),
       get: (id) => getQuarantined(pool, id),
-      remove: (id) => removeQuarantined(pool, id),
+      remove: (id, caller) => removeQuarantined(pool, id, actorOf(caller)),
     },
     ready: () => health.ready(),
     metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),

@@ -18,12 +18,13 @@ export const auditActions = [
   'session.kicked',
   'user.kicked',
   'user.erased',
+  'quarantine.removed',
 ] as const;
 export type AuditAction = (typeof auditActions)[number];
 
 /** A stored key by its id; the key of the setting API_KEY; somebody on this machine, where no key is needed. */
 export type Actor = `key:${string}` | 'api-key' | 'loopback';
-export type AuditTarget = `key:${string}` | `webhook:${string}` | `user:${UserId}`;
+export type AuditTarget = `key:${string}` | `webhook:${string}` | `user:${UserId}` | `quarantine:${number}`;
 
 export type AuditEntry = {
   readonly actor: Actor;

@@ -1,8 +1,11 @@
 // Where messages that mean nothing go, to be read later. Bounded in rows and in bytes: the oldest go first.
 
 import type pg from 'pg';
+import type { Actor } from '../core/audit.ts';
 import type { QuarantineReason } from '../core/signal.ts';
+import { recordAudit } from './audit.ts';
 import { ask } from './database.ts';
+import { transact } from './transact.ts';
 
 export type QuarantineRow = {
   readonly receivedAtMs: number;
@@ -75,9 +78,18 @@ export async function getQuarantined(pool: pg.Pool, id: number): Promise<KeptMes
 }
 
 /** False when there is no such message (any more). */
-export async function removeQuarantined(pool: pg.Pool, id: number): Promise<boolean> {
-  const { rowCount } = await ask(pool, { text: 'delete from quarantine where id = $1', values: [id] });
-  return rowCount === 1;
+export async function removeQuarantined(pool: pg.Pool, id: number, actor: Actor): Promise<boolean> {
+  return transact(pool, async (tx) => {
+    const { rows } = await tx.ask<{ readonly reason: string }>({
+      text: 'delete from quarantine where id = $1 returning reason',
+      values: [id],
+    });
+    const [removed] = rows;
+    if (removed === undefined) return false;
+    const { reason } = removed;
+    await recordAudit(tx, { actor, action: 'quarantine.removed', target: `quarantine:${id}`, detail: { reason } });
+    return true;
+  });
 }
 
 /** A broker lets topics through that PostgreSQL cannot keep. */

@@ -14,7 +14,13 @@ let somebody: KeyBody;
 beforeAll(async () => {
   database = await createDatabase();
   willow = await startWillow({ DATABASE_URL: database.url, ROLES: 'api', API_KEY: adminKey });
-  somebody = await makeKey(willow, ['keys:admin', 'webhooks:admin', 'sessions:write', 'presence:read']);
+  somebody = await makeKey(willow, [
+    'keys:admin',
+    'webhooks:admin',
+    'sessions:write',
+    'presence:read',
+    'quarantine:admin',
+  ]);
   send = (method, path, options = {}) => sendTo(willow)(method, path, { key: somebody.key, ...options });
 });
 afterAll(async () => {
@@ -74,6 +80,14 @@ async function park(endpointId: string, count: number): Promise<readonly number[
     [endpointId, count],
   );
   return rows.map(({ id }) => Number(id));
+}
+
+async function quarantine(): Promise<number> {
+  const { rows } = await database.pool.query<{ id: string }>(
+    `insert into quarantine (received_at, topic, payload, payload_bytes, reason, detail)
+     values (now(), '/logout', '{', 1, 'not-json', 'the payload is not valid JSON') returning id`,
+  );
+  return Number(rows[0]?.id);
 }
 
 describe('what somebody does is in the trail, with who it was', () => {
@@ -151,6 +165,15 @@ describe('what somebody does is in the trail, with who it was', () => {
     expect(left).toEqual(['session.kicked user:crowd {"sessionId":"phone"}']);
   });
 
+  test('messages that are taken out of the quarantine, with why they were there', async () => {
+    const id = await quarantine();
+    const left = await leftBy(async () => {
+      expect((await send('DELETE', `/quarantine/${id}`)).status).toBe(204);
+      expect((await send('DELETE', `/quarantine/${id}`)).status).toBe(404);
+    });
+    expect(left).toEqual([`quarantine.removed quarantine:${id} {"reason":"not-json"}`]);
+  });
+
   test('whoever it was: a stored key, the key of the setting, or somebody on this machine', async () => {
     const byAdmin = await makeKey(willow, ['presence:read']);
     await using keyless = await startWillow({ DATABASE_URL: database.url, ROLES: 'api' });
@@ -206,6 +229,7 @@ test('what cannot be written into the trail is not done', async () => {
   const parkedIds = await park(id, 1);
   const key = await makeKey(willow, ['presence:read']);
   await settle('kept', ['phone']);
+  const messageId = await quarantine();
   const stateOf = async () => {
     const [hooks, keys, kept, parked] = await Promise.all([
       database.pool.query(
@@ -217,8 +241,9 @@ test('what cannot be written into the trail is not done', async () => {
       ),
       database.pool.query('select id, retry_at from parked order by id'),
     ]);
+    const { rows: messages } = await database.pool.query('select id from quarantine order by id');
     const { rows: events } = await database.pool.query('select position from log_head');
-    return [hooks.rows, keys.rows, kept.rows, parked.rows, events];
+    return [hooks.rows, keys.rows, kept.rows, parked.rows, messages, events];
   };
   const before = await stateOf();
   await database.pool.query(`create function refuse() returns trigger language plpgsql as $$ begin raise 'no'; end $$;
@@ -235,6 +260,7 @@ test('what cannot be written into the trail is not done', async () => {
     await send('POST', `/webhooks/${id}/parked/${parkedIds[0]}/retry`),
     await send('DELETE', '/users/kept/sessions/phone'),
     await send('DELETE', '/users/kept/sessions'),
+    await send('DELETE', `/quarantine/${messageId}`),
   ];
   await database.pool.query('drop trigger refuse on audit');
   expect(failed.map(({ status }) => status)).toEqual(failed.map(() => 500));

@@ -3,8 +3,9 @@
 
 import { z } from 'zod';
 import { type QuarantineReason, quarantineReasons } from '../../core/signal.ts';
+import { callerOf } from '../auth.ts';
 import { defineCursor, pageOf } from '../cursor.ts';
-import type { HttpServer } from '../instance.ts';
+import type { Caller, HttpServer } from '../instance.ts';
 import { MessagePath, NoQuery, PageQuery } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
 import { quarantinedBody } from '../render.ts';
@@ -33,7 +34,7 @@ export type QuarantinePort = {
     readonly reason: QuarantineReason | null;
   }) => Promise<readonly Quarantined[]>;
   readonly get: (id: number) => Promise<Quarantined | null>;
-  readonly remove: (id: number) => Promise<boolean>;
+  readonly remove: (id: number, caller: Caller) => Promise<boolean>;
 };
 
 export function quarantineRoutes(app: HttpServer, { list, get, remove }: QuarantinePort): void {
@@ -62,7 +63,7 @@ export function quarantineRoutes(app: HttpServer, { list, get, remove }: Quarant
     '/quarantine/:id',
     { config: { scope: 'quarantine:admin' }, schema: { params: MessagePath, querystring: NoQuery } },
     async (request, reply) => {
-      const isRemoved = await remove(request.params.id);
+      const isRemoved = await remove(request.params.id, callerOf(request));
       return isRemoved ? reply.code(204).send() : sendProblem(reply, { type: 'unknown-message' });
     },
   );
