@@ -34,7 +34,7 @@ test('the documented commands make a key, show when the first was used, and remo
     .map((line) => JSON.parse(line) as { key?: string });
   expect(answers).toMatchObject([
     { name: 'billing', scopes: ['presence:read', 'events:read'] },
-    { name: 'billing, the second', scopes: ['presence:read'], expiresAt: '2099-01-01T00:00:00.000Z' },
+    { name: 'billing, the second', scopes: ['presence:read', 'events:read'], expiresAt: '2099-01-01T00:00:00.000Z' },
     { id: first.id, lastUsedAt: null },
   ]);
   const statusOf = async (key = '') =>
