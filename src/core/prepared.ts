@@ -16,10 +16,10 @@ export type PreparedSession = {
   readonly ticket: string;
 };
 
-/** The user stands in the topic too, percent-encoded, so that a broker's ACL can bind it to the client. */
+/** The user stands in the topic too, so that a broker's ACL can bind it to the client. */
 export function preparedMessages(session: PreparedSession, { topics, pointers }: Wire): PreparedMessages {
   const { userId, sessionId, device, ticket } = session;
-  const level = encodeURIComponent(userId);
+  const level = levelOf(userId);
   const payloadOn = (base: JsonObject) => {
     const named = withField(withField(base, pointers.userId, userId), pointers.sessionId, sessionId);
     return withField(named, ['ticket'], ticket);
@@ -29,6 +29,14 @@ export function preparedMessages(session: PreparedSession, { topics, pointers }:
     // An id may have its place within the device.
     birth: { topic: `${topics.login}/${level}`, payload: payloadOn(device === null ? {} : { device }) },
   };
+}
+
+/**
+ * An ACL compares a level with the name that the client signed in with, letter by letter. So nothing is encoded but what MQTT lets no topic
+ * have, or a broker may refuse in one (MQTT-1.5.4, MQTT-4.7), and what parsing takes for a level's end or for an encoding.
+ */
+function levelOf(userId: UserId): string {
+  return userId.replaceAll(/[%/+#\p{Noncharacter_Code_Point}]/gu, encodeURIComponent);
 }
 
 /** For the `"reason": "logout"` of a goodbye. */

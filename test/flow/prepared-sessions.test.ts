@@ -31,8 +31,8 @@ describe('what a backend is given', () => {
     expect(body).toEqual({
       sessionId,
       expiresAt,
-      will: { topic: '/logout/alice%40example.com', payload, ...delivery },
-      birth: { topic: '/login/alice%40example.com', payload, ...delivery },
+      will: { topic: '/logout/alice@example.com', payload, ...delivery },
+      birth: { topic: '/login/alice@example.com', payload, ...delivery },
     });
     const { kid, ...header } = decodeProtectedHeader(ticket);
     expect(header).toEqual({ alg: 'HS256' });
