@@ -31,9 +31,12 @@ export function preparedMessages(session: PreparedSession, { topics, pointers }:
   };
 }
 
-/** Visible ASCII stays as it is, because brokers put the user name into their rules as it is: to them alice%40example.com is another one. */
+/**
+ * An ACL compares a level with the name that the client signed in with, letter by letter. So nothing is encoded but what MQTT lets no topic
+ * have, or a broker may refuse in one (MQTT-1.5.4, MQTT-4.7), and what parsing takes for a level's end or for an encoding.
+ */
 function levelOf(userId: UserId): string {
-  return userId.replaceAll(/[^!-~]|[#%+/]/gu, encodeURIComponent);
+  return userId.replaceAll(/[%/+#\p{Noncharacter_Code_Point}]/gu, encodeURIComponent);
 }
 
 /** For the `"reason": "logout"` of a goodbye. */

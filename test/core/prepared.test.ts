@@ -37,6 +37,19 @@ test('the will and the birth carry the ids, the ticket, and, the birth, the devi
   });
 });
 
+test.each([
+  ['an address', 'alice@example.com', 'alice@example.com'],
+  ['what a URL would not have', 'a:b=c&d é漢🦉 <"x">', 'a:b=c&d é漢🦉 <"x">'],
+  ['a wildcard, a slash and a percent sign', '+/#%2F', '%2B%2F%23%252F'],
+  ['what a broker may hang up on', '\uffff\u{1fffe}\ufdd0', '%EF%BF%BF%F0%9F%BF%BE%EF%B7%90'],
+])(
+  'an ACL that compares the topic with the name of the user finds it there as it is: %s',
+  async (_what, user, level) => {
+    const { will, birth } = preparedMessages(await prepared(user, 'phone'), wire);
+    expect([will.topic, birth.topic]).toEqual([`/logout/${level}`, `/login/${level}`]);
+  },
+);
+
 test('the ids stand where the pointers look for them, within the device too, and what is there already stays', async () => {
   const pointers = { userId: ['account', 'id'], sessionId: ['device', '/serial'], epoch: ['meta', '0', 'at'] };
   const session = await prepared('7', 's', { os: 'ios' });

@@ -5,13 +5,16 @@ import { randomUUID } from 'node:crypto';
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDatabase } from '../support/database.ts';
+import { prepare, withEpoch } from '../support/prepared.ts';
 import { passwordOf, type Recipe, startRecipe } from '../support/recipe.ts';
 import { announced, countedWhen, startListening } from '../support/stage.ts';
 import { withWill } from '../support/voice.ts';
 import type { Willow } from '../support/willow.ts';
 
+/** Names that look otherwise in a URL. */
+const prepared = ['alice@example.com', 'zoë = & co'];
 /** The last one has a name that a careless broker would put into its rules as it is. */
-const users = ['willow', 'bob', 'mallory', '+'];
+const users = ['willow', 'bob', ...prepared, 'mallory', '+'];
 const hostile = ['mallory', '+'];
 const bobIs = { userId: 'bob', sessionId: 'phone', epoch: 1_000 };
 const bobIsGone = { ...bobIs, epoch: 2_000, reason: 'logout' };
@@ -178,6 +181,16 @@ describe.each([
       });
       await expect(connecting).rejects.toThrow(/not authorized|bad user name|connection refused/iu);
     }
+  });
+
+  test.each(prepared)('%s, whose login a backend prepared, is heard from birth to will', async (user) => {
+    const { recipe, willow } = world;
+    const { will, birth } = await prepare(willow, user, { sessionId: 'phone' });
+    const client = await connectAs(recipe, user, withWill(will.topic, withEpoch(will, 1)));
+    await client.publishAsync(birth.topic, withEpoch(birth, 1), { qos: 1 });
+    await willow.presenceWhen(user, ({ status }) => status === 'online');
+    client.stream.destroy();
+    await willow.presenceWhen(user, ({ status, sequence }) => status === 'offline' && sequence === 4);
   });
 
   test('bob is heard when he goes', async () => {
