@@ -6,7 +6,7 @@ import { defaultSessionId, type Epoch, type SessionId } from './ids.ts';
 import { login, prepare } from './login.ts';
 import { isWithin, type Rules } from './rules.ts';
 import type { EndedSession, Event, LiveSession, OnlineSession, Session, UserState } from './session.ts';
-import { isLive } from './session.ts';
+import { connectionEpoch, isLive } from './session.ts';
 import type { Leave, Signal } from './signal.ts';
 
 export type Moment = {
@@ -76,12 +76,17 @@ function leaveAt(draft: Draft, signal: Leave, epoch: Epoch, rules: Rules): Outco
     endImplied(draft, sessionId, signal, session);
     return 'applied';
   }
-  if (epoch < session.epoch) return 'stale'; // I2
+  if (isOld(epoch, session)) return 'stale'; // I2
   // The will of a connection up to the one that a kick ended, and whose epoch it made forget (I1, I2).
-  if (epoch > session.epoch && isAtMost(epoch, session.forgottenEpoch)) return 'repeat';
+  if (epoch !== session.epoch && isAtMost(epoch, session.forgottenEpoch)) return 'repeat';
   if (session.status === 'lost' && epoch === session.epoch && signal.kind === 'will') return 'repeat';
-  lose(draft, { ...session, epoch }, signal, rules); // I5
+  lose(draft, { ...session, epoch, isUnheard: false }, signal, rules); // I5
   return 'applied';
+}
+
+/** The epoch of a session whose client is not heard yet is that of a connection which is over. */
+function isOld(epoch: Epoch, session: LiveSession): boolean {
+  return isAtMost(epoch, session.epoch) && (session.isUnheard || epoch !== session.epoch);
 }
 
 /** Without one they are the best that can be done for a bare id. */
@@ -127,11 +132,11 @@ function endedAtMs(draft: Draft, sessionId: SessionId): number | null {
 function lose(draft: Draft, session: LiveSession, signal: Leave, rules: Rules): void {
   const seen = { ...session, lastSeenAtMs: draft.nowMs };
   if (signal.kind === 'logout' || rules.graceMs === 0) {
-    draft.end(seen, signal.kind, session.epoch);
+    draft.end(seen, signal.kind, connectionEpoch(seen));
     return;
   }
-  const { sessionId, epoch, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs } = seen;
-  const login = { sessionId, epoch, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs };
+  const { sessionId, epoch, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs, isUnheard } = seen;
+  const login = { sessionId, epoch, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs, isUnheard };
   draft.put({ ...login, status: 'lost', graceUntilMs: draft.nowMs + rules.graceMs });
 }
 
@@ -147,6 +152,7 @@ function endImplied(draft: Draft, sessionId: SessionId, signal: Leave, last: Ses
     keyId: signal.ticket?.keyId ?? null,
     startedAtMs: draft.nowMs,
     lastSeenAtMs: draft.nowMs,
+    isUnheard: false,
     endedAtMs: draft.nowMs,
     reason: signal.kind,
   };
@@ -159,7 +165,7 @@ function kick(draft: Draft, sessionId: SessionId | null): Outcome {
   const named = sessionId === null ? undefined : draft.sessions.get(sessionId);
   const targets: Session[] = sessionId === null ? draft.live() : named === undefined ? [] : [named];
   for (const session of targets) {
-    const ended = isLive(session) ? draft.end(session, 'kicked', session.epoch) : session;
+    const ended = isLive(session) ? draft.end(session, 'kicked', connectionEpoch(session)) : session;
     // A device whose clock went back is let in again (I3); its epoch is kept for the wills that it still fences (I1).
     if (ended.epoch !== null)
       draft.put({ ...ended, epoch: null, forgottenEpoch: later(ended.epoch, ended.forgottenEpoch) });
@@ -176,7 +182,9 @@ function later(epoch: Epoch, other: Epoch | null): Epoch {
 function lapse(draft: Draft, untilMs: number): void {
   const due = draft.live().filter((session) => isOver(deadlineMs(session), untilMs));
   due.sort((a, b) => (deadlineMs(a) ?? 0) - (deadlineMs(b) ?? 0));
-  for (const session of due) draft.end(session, session.status === 'lost' ? 'will' : 'expired', session.epoch);
+  for (const session of due) {
+    draft.end(session, session.status === 'lost' ? 'will' : 'expired', connectionEpoch(session));
+  }
 }
 
 /** When the grace of a lost session, or the lease of an online one, is over. A deadline equal to now is kept. */

@@ -3,6 +3,7 @@
 
 import type { Epoch, SessionId } from './ids.ts';
 import {
+  connectionEpoch,
   type EndedSession,
   type EndReason,
   type Event,
@@ -53,16 +54,17 @@ export class Draft {
   start(session: OnlineSession): void {
     const wasOffline = this.live().length === 0;
     this.put(session);
-    const atMs = this.#announce('session.started', session, session.epoch, null);
+    const epoch = connectionEpoch(session);
+    const atMs = this.#announce('session.started', session, epoch, null);
     if (!wasOffline) return;
-    this.#announce('user.online', session, session.epoch, null);
+    this.#announce('user.online', session, epoch, null);
     this.change({ sinceMs: atMs });
   }
 
   /** Ends a live session, or an implied one; `epoch` is that of the connection that ended, null when it had none. */
   end(session: Session, reason: EndReason, epoch: Epoch | null): EndedSession {
-    const { sessionId, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs } = session;
-    const login = { sessionId, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs };
+    const { sessionId, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs, isUnheard } = session;
+    const login = { sessionId, forgottenEpoch, clientId, device, keyId, startedAtMs, lastSeenAtMs, isUnheard };
     const ended = {
       ...login,
       status: 'ended',

@@ -5,7 +5,7 @@ import type { Outcome } from './decide.ts';
 import type { Draft } from './draft.ts';
 import type { Epoch, SessionId } from './ids.ts';
 import { isWithin, type Rules } from './rules.ts';
-import { type EndReason, isLive, type OnlineSession, type Session } from './session.ts';
+import { connectionEpoch, type EndReason, isLive, type OnlineSession, type Session } from './session.ts';
 import type { Login, Prepare } from './signal.ts';
 
 /** A person has a handful of devices; who has more than this is a program that makes up session ids. */
@@ -23,7 +23,8 @@ export function login(draft: Draft, signal: Login, rules: Rules): Outcome {
   // The birth of the connection that a kick ended, heard again (I1, I3).
   if (epoch === session?.forgottenEpoch) return 'repeat';
   const isRepeat = epoch === last;
-  if (isRepeat && session?.status !== 'online') return 'repeat';
+  // Of a connection that is over.
+  if (isRepeat && (session?.status !== 'online' || session.isUnheard)) return 'repeat';
   draft.change({ isKicked: false, lastSeenAtMs: draft.nowMs });
   const keyId = signal.ticket?.keyId ?? null;
   const leaseUntilMs = leaseUntil(draft.nowMs, signal.ticket?.leaseMs ?? null, rules);
@@ -32,13 +33,13 @@ export function login(draft: Draft, signal: Login, rules: Rules): Outcome {
     return 'repeat';
   }
   const owed = owedAfter(session, draft.nowMs, rules);
-  open(draft, session, { ...signal, epoch, keyId, leaseUntilMs, ...owed });
+  open(draft, session, { ...signal, epoch, isUnheard: false, keyId, leaseUntilMs, ...owed });
   return 'applied';
 }
 
 /**
- * The session is there, though nothing was heard of its client. An epoch that stands stays, so that the client's own will counts; a new one
- * is at most what the client will count from. No connection is taken over: no will is owed for it.
+ * The session is there, though nothing was heard of its client. No epoch moves, so that the client's own birth and will count, whatever it
+ * counts from, and however often it was prepared in vain. No connection is taken over before its client's birth: until then no will is stale.
  */
 export function prepare(draft: Draft, signal: Prepare, rules: Rules): Outcome {
   const session = draft.sessions.get(signal.sessionId);
@@ -49,9 +50,9 @@ export function prepare(draft: Draft, signal: Prepare, rules: Rules): Outcome {
     isAlive(draft, session, { keyId, leaseUntilMs });
     return 'repeat';
   }
-  const epoch = lastEpoch(session) === null ? (0 as Epoch) : nextEpoch(session);
-  const owed = { takeoverAtMs: null, owedWills: 0 };
-  open(draft, session, { ...signal, clientId: null, epoch, keyId, leaseUntilMs, ...owed });
+  const epoch = session?.epoch ?? null;
+  const owed = { takeoverAtMs: null, owedWills: isSilentEnd(session) ? 1 : 0 };
+  open(draft, session, { ...signal, clientId: null, epoch, isUnheard: true, keyId, leaseUntilMs, ...owed });
   return 'applied';
 }
 
@@ -66,11 +67,11 @@ function isAlive(
 
 type Opening = Pick<
   OnlineSession,
-  'clientId' | 'device' | 'epoch' | 'keyId' | 'leaseUntilMs' | 'takeoverAtMs' | 'owedWills'
+  'clientId' | 'device' | 'epoch' | 'isUnheard' | 'keyId' | 'leaseUntilMs' | 'takeoverAtMs' | 'owedWills'
 > & { readonly sessionId: SessionId };
 
 function open(draft: Draft, session: Session | undefined, opening: Opening): void {
-  const { epoch } = opening;
+  const { epoch, isUnheard } = opening;
   const forgottenEpoch = session?.forgottenEpoch ?? null;
   const online: OnlineSession = {
     sessionId: opening.sessionId,
@@ -82,6 +83,7 @@ function open(draft: Draft, session: Session | undefined, opening: Opening): voi
     keyId: opening.keyId,
     startedAtMs: draft.nowMs,
     lastSeenAtMs: draft.nowMs,
+    isUnheard,
     leaseUntilMs: opening.leaseUntilMs,
     takeoverAtMs: opening.takeoverAtMs,
     owedWills: opening.owedWills,
@@ -97,7 +99,7 @@ function start(draft: Draft, session: OnlineSession): void {
   draft.start(session);
   if (live.length < liveSessionsMax) return;
   const oldest = live.reduce((a, b) => (b.lastSeenAtMs < a.lastSeenAtMs ? b : a));
-  draft.end(oldest, 'replaced', oldest.epoch);
+  draft.end(oldest, 'replaced', connectionEpoch(oldest));
 }
 
 /** A lease that a ticket or a backend names stands in for that of the settings. */
@@ -105,8 +107,6 @@ function leaseUntil(nowMs: number, namedMs: number | null, rules: Rules): number
   const leaseMs = namedMs ?? rules.leaseMs;
   return leaseMs > 0 ? nowMs + leaseMs : null;
 }
-
-const silentReasons: ReadonlySet<EndReason> = new Set(['kicked', 'expired', 'replaced']);
 
 /**
  * I11: a login takes over the connection before it, whose will may still be owed: that of an online session, or of one that was ended
@@ -117,11 +117,22 @@ function owedAfter(
   nowMs: number,
   rules: Rules,
 ): Pick<OnlineSession, 'takeoverAtMs' | 'owedWills'> {
-  const isOnline = session?.status === 'online';
-  const isSilentEnd = session?.status === 'ended' && silentReasons.has(session.reason);
-  if (!isOnline && !isSilentEnd) return { takeoverAtMs: null, owedWills: 0 };
-  const stillOwed = isOnline && isWithin(session.takeoverAtMs, rules.takeoverWindowMs, nowMs) ? session.owedWills : 0;
-  return { takeoverAtMs: nowMs, owedWills: Math.min(stillOwed + 1, owedWillsMax) };
+  const owedWills = Math.min(owedBy(session, nowMs, rules), owedWillsMax);
+  return { takeoverAtMs: owedWills === 0 ? null : nowMs, owedWills };
+}
+
+function owedBy(session: Session | undefined, nowMs: number, rules: Rules): number {
+  if (session?.status !== 'online') return isSilentEnd(session) ? 1 : 0;
+  // It has no connection yet; there may be one from before it was prepared.
+  if (session.isUnheard) return session.owedWills;
+  return 1 + (isWithin(session.takeoverAtMs, rules.takeoverWindowMs, nowMs) ? session.owedWills : 0);
+}
+
+const silentReasons: ReadonlySet<EndReason> = new Set(['kicked', 'expired', 'replaced']);
+
+/** While it had a connection, and without a word from it. */
+function isSilentEnd(session: Session | undefined): boolean {
+  return session?.status === 'ended' && !session.isUnheard && silentReasons.has(session.reason);
 }
 
 /** The highest that is known of a session, one that a kick made forget included. */
@@ -134,6 +145,6 @@ function nextEpoch(session: Session | undefined): Epoch {
   return ((lastEpoch(session) ?? 0) + 1) as Epoch;
 }
 
-function isPast(mark: Epoch | null, epoch: Epoch): boolean {
-  return mark !== null && epoch >= mark;
+function isPast(mark: Epoch | null, epoch: Epoch | null): boolean {
+  return mark !== null && epoch !== null && epoch >= mark;
 }

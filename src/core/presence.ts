@@ -3,7 +3,7 @@
 import type { UserId } from './ids.ts';
 import type { EndedSession, LiveSession } from './session.ts';
 
-/** What is shown of a live session. */
+/** What is shown of a live session; the epoch is that of its own connection, null while none was heard. */
 export type ShownSession = Pick<
   LiveSession,
   'sessionId' | 'status' | 'epoch' | 'clientId' | 'device' | 'startedAtMs' | 'lastSeenAtMs'

@@ -10,7 +10,8 @@
 //      │  session)          │  ▼                                 ▼
 //      └──────────────────► ended ◄──────────────────────────────┘
 //
-// An epoch orders the connections of a session. Whatever is older than the epoch of a session is stale or a repeat.
+// An epoch orders the connections of a session. Whatever is older than the epoch of a session is stale or a repeat. A preparation is no
+// connection: it moves no epoch, and until its client is heard, all that is newer than the last connection heard is this client's first word.
 
 import type { ClientId, Epoch, SessionId, UserId } from './ids.ts';
 import type { Device } from './signal.ts';
@@ -36,22 +37,23 @@ type Login = {
   readonly keyId: string | null;
   readonly startedAtMs: number;
   readonly lastSeenAtMs: number;
+  /** Of the newest connection that was heard; null when none is known: none came with one, a kick made it forget, or none was heard. */
+  readonly epoch: Epoch | null;
+  /** A backend prepared it, and its client was not heard since: `epoch` and `forgottenEpoch` are of connections that are over. */
+  readonly isUnheard: boolean;
 };
 
 export type OnlineSession = Login & {
   readonly status: 'online';
-  readonly epoch: Epoch;
   readonly leaseUntilMs: number | null;
   /** When a login last took over a connection whose will may still be owed (I11); null when none did. */
   readonly takeoverAtMs: number | null;
   /** How many such wills may still come. */
   readonly owedWills: number;
 };
-export type LostSession = Login & { readonly status: 'lost'; readonly epoch: Epoch; readonly graceUntilMs: number };
+export type LostSession = Login & { readonly status: 'lost'; readonly graceUntilMs: number };
 export type EndedSession = Login & {
   readonly status: 'ended';
-  /** Null when no epoch is known: an implied session that none came with, or one whose epoch a kick made forget. */
-  readonly epoch: Epoch | null;
   readonly endedAtMs: number;
   readonly reason: EndReason;
 };
@@ -91,6 +93,11 @@ export type Event = {
 
 export function isLive(session: Session): session is LiveSession {
   return session.status !== 'ended';
+}
+
+/** Of its own connection, for all to see: null while it has none that was heard. */
+export function connectionEpoch({ epoch, isUnheard }: Pick<Session, 'epoch' | 'isUnheard'>): Epoch | null {
+  return isUnheard ? null : epoch;
 }
 
 /** A user that was never heard of. */

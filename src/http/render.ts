@@ -3,7 +3,7 @@
 
 import type { PreparedMessage } from '../core/prepared.ts';
 import type { Presence as PresenceOfUser, ShownSession } from '../core/presence.ts';
-import type { EndedSession, Event, Session } from '../core/session.ts';
+import { connectionEpoch, type EndedSession, type Event, type Session } from '../core/session.ts';
 import { escapedBytes, escapedText } from './escaped.ts';
 import { isoTime } from './iso-time.ts';
 import type { Attempt, ParkedEvent } from './routes/attempts.ts';
@@ -29,8 +29,9 @@ export function presenceBody(presence: PresenceOfUser) {
 }
 
 export function sessionBody(session: Session) {
-  if (session.status !== 'ended') return commonBody(session);
-  return { ...commonBody(session), endedAt: isoTime(session.endedAtMs), reason: session.reason };
+  const common = commonBody({ ...session, epoch: connectionEpoch(session) });
+  if (session.status !== 'ended') return common;
+  return { ...common, endedAt: isoTime(session.endedAtMs), reason: session.reason };
 }
 
 function commonBody(session: ShownSession | EndedSession) {

@@ -27,7 +27,8 @@ const queriesInFlightMax = 2;
 /** Fewer columns than a decision needs, and times as numbers: what this query costs is what a presence request costs. */
 const presenceSql = `
   select link.*, u.user_id, u.sequence, ${timeMs('u.since')} as since, ${timeMs('u.last_seen_at')} as last_seen_at,
-    s.session_id, s.status::text, s.epoch, s.client_id, s.device, ${timeMs('s.started_at')} as started_at,
+    s.session_id, s.status::text, case when not s.unheard then s.epoch end as epoch, s.client_id, s.device,
+    ${timeMs('s.started_at')} as started_at,
     ${timeMs('s.last_seen_at')} as session_seen_at
   from (select ${linkViewColumns} from links l where ${linkScopeSql(2)}) link
   left join users u on u.user_id = any($1::text[])
@@ -74,7 +75,7 @@ function shownSessionOf(row: SessionColumns): ShownSession {
   return {
     sessionId: row.session_id as SessionId,
     status: row.status,
-    epoch: row.epoch as Epoch,
+    epoch: row.epoch as Epoch | null,
     clientId: row.client_id as ClientId | null,
     device: row.device,
     startedAtMs: Math.round(row.started_at),

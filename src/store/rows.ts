@@ -22,6 +22,7 @@ export type SessionRow = {
   readonly status: 'online' | 'lost' | 'ended';
   readonly epoch: number | null;
   readonly forgotten_epoch: number | null;
+  readonly unheard: boolean;
   readonly client_id: string | null;
   readonly device: Device | null;
   readonly key_id: string | null;
@@ -36,7 +37,7 @@ export type SessionRow = {
 
 export const userColumns =
   'u.user_id, u.revision, u.sequence, u.kicked, u.since, u.last_seen_at, u.last_ended_at, u.last_event_at';
-export const sessionColumns = `s.session_id, s.status::text, s.epoch, s.forgotten_epoch, s.client_id, s.device, s.key_id, s.started_at,
+export const sessionColumns = `s.session_id, s.status::text, s.epoch, s.forgotten_epoch, s.unheard, s.client_id, s.device, s.key_id, s.started_at,
   s.last_seen_at as session_seen_at, s.takeover_at, s.owed_wills, s.deadline_at, s.ended_at, s.reason`;
 
 export function userOf(row: UserRow, sessions: ReadonlyMap<SessionId, Session>): UserState {
@@ -55,6 +56,8 @@ export function userOf(row: UserRow, sessions: ReadonlyMap<SessionId, Session>):
 export function sessionOf(row: SessionRow): Session {
   const login = {
     sessionId: row.session_id as SessionId,
+    epoch: row.epoch as Epoch | null,
+    isUnheard: row.unheard,
     forgottenEpoch: row.forgotten_epoch as Epoch | null,
     clientId: row.client_id as ClientId | null,
     device: row.device,
@@ -62,24 +65,23 @@ export function sessionOf(row: SessionRow): Session {
     startedAtMs: row.started_at,
     lastSeenAtMs: row.session_seen_at,
   };
-  const epoch = row.epoch as Epoch | null;
   switch (row.status) {
     case 'online':
-      invariant(epoch !== null, 'an online session has an epoch');
+      invariant(row.epoch !== null || row.unheard, 'an online session that was heard has an epoch');
       return {
         ...login,
         status: 'online',
-        epoch,
         leaseUntilMs: row.deadline_at,
         takeoverAtMs: row.takeover_at,
         owedWills: row.owed_wills,
       };
     case 'lost':
-      invariant(epoch !== null && row.deadline_at !== null, 'a lost session has an epoch and a deadline');
-      return { ...login, status: 'lost', epoch, graceUntilMs: row.deadline_at };
+      invariant(row.epoch !== null || row.unheard, 'a lost session that was heard has an epoch');
+      invariant(row.deadline_at !== null, 'a lost session has a deadline');
+      return { ...login, status: 'lost', graceUntilMs: row.deadline_at };
     case 'ended':
       invariant(row.ended_at !== null && row.reason !== null, 'an ended session has a time and a reason');
-      return { ...login, status: 'ended', epoch, endedAtMs: row.ended_at, reason: row.reason as EndReason };
+      return { ...login, status: 'ended', endedAtMs: row.ended_at, reason: row.reason as EndReason };
   }
 }
 

@@ -36,13 +36,13 @@ export type Changes = {
 
 const fencedSql = `
   fence as (
-    update links set heard_at = greatest(heard_at, to_timestamp($37::float8 / 1000))
-    where client_id = $35 and token = $36 and lease_until > clock_timestamp() returning 1),
+    update links set heard_at = greatest(heard_at, to_timestamp($38::float8 / 1000))
+    where client_id = $36 and token = $37 and lease_until > clock_timestamp() returning 1),
   head as (
     update log_head set position = position + $1 where exists (select from fence) returning position - $1 as base),
   received as (
     insert into receipts (client_id, packet_id, digest, at)
-    select $35, r.packet_id, r.digest, to_timestamp($37::float8 / 1000) from head, unnest($38::int[], $39::bytea[]) as r(packet_id, digest)
+    select $36, r.packet_id, r.digest, to_timestamp($38::float8 / 1000) from head, unnest($39::int[], $40::bytea[]) as r(packet_id, digest)
     on conflict (client_id, packet_id) do update set digest = excluded.digest, at = excluded.at),`;
 
 const unfencedSql = `
@@ -52,10 +52,10 @@ const auditSql = `
   audited as (
     insert into audit (at, actor, action, target, detail)
     select clock_timestamp(), a.actor, a.action, a.target, a.detail::jsonb
-    from head, unnest($35::text[], $36::text[], $37::text[], $38::text[]) as a(actor, action, target, detail)),`;
+    from head, unnest($36::text[], $37::text[], $38::text[], $39::text[]) as a(actor, action, target, detail)),`;
 
 const onceSql = `
-  once as (update idempotency set done = true where caller = $39 and key = $40 and not done returning 1),
+  once as (update idempotency set done = true where caller = $40 and key = $41 and not done returning 1),
   head as (
     update log_head set position = position + $1 where exists (select from once) returning position - $1 as base),`;
 
@@ -72,15 +72,15 @@ const writeSql = (fence: string) => `
     where u.revision = excluded.revision - 1 and u.revision > 0
     returning (xmax = 0) as is_new),
   kept as (
-    insert into sessions (user_id, session_id, status, epoch, forgotten_epoch, client_id, device, key_id, started_at,
+    insert into sessions (user_id, session_id, status, epoch, forgotten_epoch, unheard, client_id, device, key_id, started_at,
       last_seen_at, takeover_at, owed_wills, deadline_at, ended_at, reason)
-    select d.user_id, d.session_id, d.status::session_status, d.epoch, d.forgotten, d.client_id, d.device::jsonb, d.key_id,
+    select d.user_id, d.session_id, d.status::session_status, d.epoch, d.forgotten, d.unheard, d.client_id, d.device::jsonb, d.key_id,
       ${time('d.started')}, ${time('d.seen')}, ${time('d.takeover')}, d.owed, ${time('d.deadline')}, ${time('d.ended')}, d.reason
     from head, unnest($10::text[], $11::text[], $12::text[], $13::bigint[], $14::bigint[], $15::text[], $16::text[], $17::float8[],
-      $18::float8[], $19::float8[], $20::int[], $21::float8[], $22::float8[], $23::text[], $34::text[])
-      as d(user_id, session_id, status, epoch, forgotten, client_id, device, started, seen, takeover, owed, deadline, ended, reason, key_id)
+      $18::float8[], $19::float8[], $20::int[], $21::float8[], $22::float8[], $23::text[], $34::text[], $35::bool[])
+      as d(user_id, session_id, status, epoch, forgotten, client_id, device, started, seen, takeover, owed, deadline, ended, reason, key_id, unheard)
     on conflict (user_id, session_id) do update set status = excluded.status, epoch = excluded.epoch,
-      forgotten_epoch = excluded.forgotten_epoch, client_id = excluded.client_id, device = excluded.device,
+      forgotten_epoch = excluded.forgotten_epoch, unheard = excluded.unheard, client_id = excluded.client_id, device = excluded.device,
       key_id = excluded.key_id, started_at = excluded.started_at, last_seen_at = excluded.last_seen_at,
       takeover_at = excluded.takeover_at, owed_wills = excluded.owed_wills, deadline_at = excluded.deadline_at,
       ended_at = excluded.ended_at, reason = excluded.reason),
@@ -177,5 +177,6 @@ function valuesOf({ users, sessions, events }: Changes): unknown[] {
     users.length,
     users.filter(({ revision }) => revision === 0).length,
     sessions.map(({ session }) => session.keyId),
+    sessions.map(({ session }) => session.isUnheard),
   ];
 }

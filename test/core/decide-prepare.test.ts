@@ -8,11 +8,12 @@ import { kick, lapse, login, logout, prepare, Story, will } from './story.ts';
 import { ticket } from './tickets.ts';
 
 describe('a prepared session is live before its client is heard', () => {
-  test('one that was never seen starts at 0, so that whatever the client counts from, its birth and its will are heard', () => {
+  test('one that was never seen has no epoch: whatever the client counts from, its birth and its will are heard', () => {
     for (const epoch of [0, 1, 1_700_000_000_000]) {
       const story = new Story();
-      expect(story.tell(prepare())).toBe('applied session.started(phone@0) user.online(phone@0)');
-      expect(story.tell(login(epoch))).toBe(epoch === 0 ? 'repeat' : 'applied');
+      expect(story.tell(prepare())).toBe('applied session.started(phone@null) user.online(phone@null)');
+      expect(story.tell(login(epoch))).toBe('applied');
+      expect(story.state()).toBe(`online@${epoch}`);
       expect(story.tell(will(epoch))).toBe('applied');
       expect(story.state()).toBe(`lost@${epoch}`);
     }
@@ -40,30 +41,41 @@ describe('a prepared session is live before its client is heard', () => {
     story.tell(login(5, 'phone', { device: { os: 'ios' } }), will(5));
     const { startedAtMs } = story.session() ?? {};
     expect(story.pass(100).tell(prepare('phone', { device: null }))).toBe('applied');
-    expect(story.session()).toMatchObject({ status: 'online', epoch: 6, startedAtMs, device: { os: 'ios' } });
+    expect(story.session()).toMatchObject({ status: 'online', isUnheard: true, startedAtMs, device: { os: 'ios' } });
     expect(story.tell(will(5))).toBe('stale');
+    expect(story.tell(login(5))).toBe('repeat');
     story.pass(60_000).hear(lapse);
+    expect(story.state()).toBe('online@null');
+    expect(story.tell(login(6))).toBe('applied');
     expect(story.state()).toBe('online@6');
   });
 
-  test('one that has ended starts at the next epoch, and after a kick behind the one that was forgotten', () => {
+  test('one that has ended knows what it knew: births and wills up to its end open and end nothing', () => {
     const story = new Story();
     story.tell(login(5), logout(5));
-    expect(story.tell(prepare())).toBe('applied session.started(phone@6) user.online(phone@6)');
-    story.tell(kick());
-    expect(story.tell(prepare())).toBe('applied session.started(phone@7) user.online(phone@7)');
-    expect(story.tell(login(6))).toBe('stale');
-    expect(story.tell(will(6))).toBe('stale');
-    expect(story.user.isKicked).toBe(false);
+    expect(story.tell(prepare())).toBe('applied session.started(phone@null) user.online(phone@null)');
+    for (const [old, outcome] of [
+      [login(4), 'stale'],
+      [login(5), 'repeat'],
+      [will(5), 'stale'],
+      [logout(4), 'stale'],
+    ] as const) {
+      expect(story.tell(old)).toBe(outcome);
+      expect(story.state()).toBe('online@null');
+    }
   });
 
-  test('one that ended without an epoch starts at 0', () => {
+  test('a kick before its client is heard forgets the last connection that was', () => {
     const story = new Story();
-    story.tell(logout(null));
-    story.tell(logout(null, 'default'));
-    expect(story.state('default')).toBe('ended@null');
-    story.tell(prepare('default'));
-    expect(story.state('default')).toBe('online@0');
+    story.tell(login(5), logout(5), prepare());
+    expect(story.tell(kick())).toBe('applied session.ended(phone@null kicked) user.offline(phone@null kicked)');
+    expect(story.session()).toMatchObject({ epoch: null, forgottenEpoch: 5 });
+    story.tell(prepare());
+    expect(story.user.isKicked).toBe(false);
+    expect(story.session()).toMatchObject({ epoch: null, forgottenEpoch: 5 });
+    for (const old of [login(5), will(5), will(4)]) expect(story.tell(old)).toBe('repeat');
+    expect(story.tell(login(3))).toBe('applied');
+    expect(story.state()).toBe('online@3');
   });
 
   test('it owes no will: the first one without an epoch counts', () => {
@@ -75,11 +87,90 @@ describe('a prepared session is live before its client is heard', () => {
     }
   });
 
+  test('a connection that was kicked before may owe its will, once the birth of another has taken it over', () => {
+    const story = new Story();
+    story.tell(login(null), kick(), prepare(), login(null));
+    expect(story.pass(100).tell(will(null))).toBe('stale');
+    expect(story.tell(will(null))).toBe('applied');
+  });
+
   test('it replaces the session that was not heard of for longest, where there are as many as there may be', () => {
     const story = new Story();
     for (let n = 0; n < liveSessionsMax; n += 1) story.pass(1).tell(login(1, `device-${n}`));
     expect(story.tell(prepare('one-more'))).toBe(
-      'applied session.started(one-more@0) session.ended(device-0@1 replaced)',
+      'applied session.started(one-more@null) session.ended(device-0@1 replaced)',
+    );
+  });
+});
+
+describe('a preparation in vain takes nothing from the client that comes later', () => {
+  const over: readonly [string, (story: Story) => void][] = [
+    ['lapses', (story) => story.pass(1_001).hear(lapse)],
+    ['is kicked', (story) => story.hear(kick())],
+    ['is heard of by a will of the whole user', (story) => story.hear(will(null, null))],
+  ];
+
+  describe.each(over)('one that %s', (_how, end) => {
+    test.each([0, 1, 3])('%i times, and then waits for a client that counts from 0', (times) => {
+      const story = new Story({ graceMs: 0 });
+      for (let n = 0; n < times; n += 1) {
+        story.pass(20_000).tell(prepare('phone', { leaseMs: 1_000 }));
+        end(story);
+        expect(story.state()).toBe('ended@null');
+      }
+      story.pass(20_000).tell(prepare());
+      for (const epoch of [0, 1, 2]) {
+        const births = story.tell(login(epoch));
+        expect(births).toMatch(epoch === 0 ? /^applied$/u : /^applied session\.started/u);
+        expect(story.state()).toBe(`online@${epoch}`);
+        expect(story.tell(will(epoch))).toMatch(/^applied session\.ended/u);
+      }
+    });
+
+    test('behind a connection that has ended: the next one is heard, without another preparation and with one', () => {
+      for (const again of [[], [prepare()]]) {
+        const story = new Story({ graceMs: 0 });
+        story.tell(login(5), logout(5), prepare('phone', { leaseMs: 1_000 }));
+        end(story);
+        story.tell(...again, login(6));
+        expect(story.state()).toBe('online@6');
+        expect(story.tell(will(6))).toMatch(/^applied session\.ended\(phone@6 will\)/u);
+      }
+    });
+
+    test('owes no will: a client without epochs that comes and goes within the takeover window is heard', () => {
+      for (const again of [[], [prepare()]]) {
+        const story = new Story({ graceMs: 0 });
+        story.tell(prepare('phone', { leaseMs: 1_000 }));
+        end(story);
+        story.tell(...again, login(null));
+        expect(story.pass(100).tell(will(null))).toMatch(/^applied session\.ended/u);
+        expect(story.state()).toBe('ended@1');
+      }
+    });
+  });
+
+  test('whatever was prepared, lapsed and kicked before, a birth makes it online and its will ends it, with epochs and without', () => {
+    const quiet = { graceMs: 0, repeatWindowMs: 0 };
+    const noise = fc.array(fc.constantFrom('prepare', 'prepare for a second', 'a second', 'kick', 'kick all'));
+    holdFor(
+      fc.property(fc.array(noise, { maxLength: 6 }), fc.nat(2), fc.boolean(), (connections, first, isBare) => {
+        const story = new Story(quiet);
+        for (const [index, before] of connections.entries()) {
+          for (const one of before) {
+            if (one === 'a second') story.pass(1_001).hear(lapse);
+            else if (one === 'kick' || one === 'kick all') story.tell(kick(one === 'kick' ? 'phone' : null));
+            else story.tell(prepare('phone', one === 'prepare' ? {} : { leaseMs: 1_000 }));
+          }
+          const epoch = isBare ? null : first + index;
+          story.tell(login(epoch));
+          expect(story.session()).toMatchObject({ status: 'online', isUnheard: false });
+          if (epoch !== null) expect(story.state()).toBe(`online@${epoch}`);
+          expect(story.tell(will(epoch))).toMatch(/^applied session\.ended/u);
+          expect(story.session()?.status).toBe('ended');
+        }
+      }),
+      1_000,
     );
   });
 });

@@ -6,7 +6,7 @@ import { kick, lapse, login, logout, prepare, Story, will } from './story.ts';
 
 const leaseMs = 60_000;
 const graceMs = 5_000;
-const epochs = { nothing: null, zero: 0, first: 1, none: null, older: 99, equal: 100, newer: 101 } as const;
+const epochs = { nothing: null, first: 1, none: null, older: 99, equal: 100, newer: 101 } as const;
 const reasons: Record<Exclude<Signal['kind'], 'login' | 'prepare' | 'lapse'>, EndReason> = {
   will: 'will',
   logout: 'logout',
@@ -18,6 +18,8 @@ const enter: Record<State, (story: Story) => void> = {
   absent: () => undefined,
   online: (story) => story.tell(login(100)),
   'taken over': (story) => story.tell(login(99), login(100)),
+  prepared: (story) => story.tell(prepare()),
+  'prepared again': (story) => story.tell(login(100), logout(100), prepare()),
   lost: (story) => story.tell(login(100), will(100)),
   'just ended': (story) => story.tell(login(100), logout(100)),
   ended: (story) => story.tell(login(100), logout(100)),
@@ -27,11 +29,16 @@ const waitMs: Record<State, number> = {
   absent: 0,
   online: 2_000,
   'taken over': 500,
+  prepared: 2_000,
+  'prepared again': 2_000,
   lost: 2_000,
   'just ended': 2_000,
   ended: 20_000,
   kicked: 20_000,
 };
+
+/** That of the connection which ends, when a kick or a deadline ends it. */
+const connection = (state: State) => (state.startsWith('prepared') ? null : 100);
 
 const signals: Record<'login' | 'will' | 'logout', (epoch: number | null) => Signal> = { login, will, logout };
 
@@ -71,7 +78,7 @@ describe('every signal in every state, by how the epochs compare', () => {
     test(`${state}: kick: ${row.kick.none.status}, with the epoch of the connection that it ends`, () => {
       const story = storyIn(state);
       for (const event of expectCell(story, kick(), row.kick.none)) {
-        expect(event).toMatchObject({ reason: 'kicked', epoch: 100 });
+        expect(event).toMatchObject({ reason: 'kicked', epoch: connection(state) });
       }
     });
 
@@ -87,7 +94,7 @@ describe('every signal in every state, by how the epochs compare', () => {
         const story = storyIn(state);
         if (due === 'due') story.pass((state === 'lost' ? graceMs : leaseMs) + 1 - waitMs[state]);
         for (const event of expectCell(story, lapse, cell)) {
-          expect(event).toMatchObject({ reason: state === 'lost' ? 'will' : 'expired', epoch: 100 });
+          expect(event).toMatchObject({ reason: state === 'lost' ? 'will' : 'expired', epoch: connection(state) });
         }
       });
     }

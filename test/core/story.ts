@@ -4,7 +4,7 @@
 import { type Decision, decide } from '../../src/core/decide.ts';
 import { type Epoch, SessionId, UserId } from '../../src/core/ids.ts';
 import type { Rules } from '../../src/core/rules.ts';
-import { type Event, type Session, type UserState, unknownUser } from '../../src/core/session.ts';
+import { connectionEpoch, type Event, type Session, type UserState, unknownUser } from '../../src/core/session.ts';
 import type { Device, Signal } from '../../src/core/signal.ts';
 import type { Ticket } from '../../src/core/ticket.ts';
 import { freezeUser, obeyLaws } from './laws.ts';
@@ -102,10 +102,10 @@ export class Story {
     return this.user.sessions.get(SessionId.parse(name));
   }
 
-  /** `online@5`, `lost@5`, `ended@5`, `ended@null`, `absent`. */
+  /** `online@5`, `lost@5`, `ended@5`, `ended@null`, `absent`, and `online@null` while its client is not heard. */
   state(name = 'phone'): string {
     const session = this.session(name);
-    return session === undefined ? 'absent' : `${session.status}@${session.epoch}`;
+    return session === undefined ? 'absent' : `${session.status}@${connectionEpoch(session)}`;
   }
 
   ends(name = 'phone'): Event[] {

@@ -64,6 +64,7 @@ const phone = {
   keyId: null,
   startedAtMs: ms('08:00:00'),
   lastSeenAtMs: ms('08:20:00'),
+  isUnheard: false,
 };
 
 describe('the calls', () => {

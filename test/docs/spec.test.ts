@@ -57,7 +57,7 @@ const comparisons: readonly Comparison[] = ['none', 'older', 'equal', 'newer'];
 function tell({ outcome, status, at, events }: Cell): string {
   if (outcome !== 'applied') return outcome;
   if (status === 'absent') return 'absent';
-  const places: Partial<Record<Cell['at'], string>> = { nothing: ', no epoch', zero: ' at 0', first: ' at 1' };
+  const places: Partial<Record<Cell['at'], string>> = { nothing: ', no epoch', first: ' at 1' };
   const place = places[at] ?? ` at ${at}`;
   if (events.length === 0) return `${status}${place}`;
   return `**${status === 'online' ? 'starts' : 'ends'}**${place}`;

@@ -231,10 +231,10 @@ describe('a process that dies', () => {
     await expect(write()).rejects.toThrow(DoneBeforeError);
     expect(await claimOnce(direct, once, claim, null)).toEqual({ sessionId, issuedAtSeconds: 1, isDone: true });
     expect(await auditedCount('late')).toBe(1);
-    const { rows } = await database.pool.query<{ epoch: number }>(
-      `select epoch::int from sessions where user_id = 'late'`,
+    const { rows } = await database.pool.query<{ unheard: boolean }>(
+      `select unheard from sessions where user_id = 'late'`,
     );
-    expect(rows).toEqual([{ epoch: 0 }]);
+    expect(rows).toEqual([{ unheard: true }]);
   });
 });
 

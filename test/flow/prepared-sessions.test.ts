@@ -136,9 +136,9 @@ describe('live: true', () => {
     await prepare(willow, 'early', { sessionId: 'phone', live: true, device: { os: 'ios' } });
     expect(await willow.presence('early')).toMatchObject({
       status: 'online',
-      sessions: [{ sessionId: 'phone', status: 'online', epoch: 0, device: { os: 'ios' } }],
+      sessions: [{ sessionId: 'phone', status: 'online', epoch: null, device: { os: 'ios' } }],
     });
-    expect(await announced(willow, 'early')).toEqual(['session.started phone 0', 'user.online phone 0']);
+    expect(await announced(willow, 'early')).toEqual(['session.started phone -', 'user.online phone -']);
   });
 
   test('its client, which connects later, takes it on unannounced, and its will ends it', async () => {
@@ -162,12 +162,53 @@ describe('live: true', () => {
     await voice.say(first.will.topic, withEpoch(first.will, 7));
     expect((await announcedWhen(willow, 'again', 4)).at(-1)).toBe('user.offline phone 7 will');
     await prepare(willow, 'again', { sessionId: 'phone', live: true });
-    expect((await announced(willow, 'again')).slice(4)).toEqual(['session.started phone 8', 'user.online phone 8']);
+    expect((await announced(willow, 'again')).slice(4)).toEqual(['session.started phone -', 'user.online phone -']);
   });
 
   test('a lease of its own ends it where no client comes', async () => {
     await prepare(stage.willow, 'nobody', { sessionId: 'phone', live: true, leaseMs: 600 });
-    expect((await announcedWhen(stage.willow, 'nobody', 4)).at(-1)).toBe('user.offline phone 0 expired');
+    expect((await announcedWhen(stage.willow, 'nobody', 4)).at(-1)).toBe('user.offline phone - expired');
+  });
+
+  test('a lease that runs out before its client comes takes nothing from it: what it counts from is heard', async () => {
+    const { willow, voice } = stage;
+    for (const count of [4, 8]) {
+      await prepare(willow, 'slow', { sessionId: 'phone', live: true, leaseMs: 300 });
+      await announcedWhen(willow, 'slow', count);
+    }
+    const { will, birth } = await prepare(willow, 'slow', { sessionId: 'phone' });
+    for (const epoch of [0, 1]) {
+      await voice.say(birth.topic, withEpoch(birth, epoch));
+      await willow.presenceWhen('slow', ({ sessions }) => sessions[0]?.epoch === epoch);
+      await voice.say(will.topic, withEpoch(will, epoch, { reason: 'logout' }));
+      await willow.presenceWhen('slow', ({ status }) => status === 'offline');
+    }
+    const { body } = await willow.get('/users/slow/sessions');
+    expect(body).toMatchObject({ data: [{ status: 'ended', epoch: 1, reason: 'logout' }] });
+  });
+
+  test('kicked before its client comes, and prepared again, it is taken on by the birth, and ended by the will', async () => {
+    const { willow, voice } = stage;
+    const first = await prepare(willow, 'kicked', { sessionId: 'phone' });
+    await voice.say(first.birth.topic, withEpoch(first.birth, 5));
+    await voice.say(first.will.topic, withEpoch(first.will, 5, { reason: 'logout' }));
+    await announcedWhen(willow, 'kicked', 4);
+    await prepare(willow, 'kicked', { sessionId: 'phone', live: true });
+    await call(`${willow.http}/users/kicked/sessions/phone`, { method: 'DELETE' });
+    const { will, birth } = await prepare(willow, 'kicked', { sessionId: 'phone', live: true });
+    await voice.say(birth.topic, withEpoch(birth, 6));
+    await willow.presenceWhen('kicked', ({ sessions }) => sessions[0]?.epoch === 6);
+    await voice.say(will.topic, withEpoch(will, 6));
+    expect((await announcedWhen(willow, 'kicked', 12)).slice(4)).toEqual([
+      'session.started phone -',
+      'user.online phone -',
+      'session.ended phone - kicked',
+      'user.offline phone - kicked',
+      'session.started phone -',
+      'user.online phone -',
+      'session.ended phone 6 will',
+      'user.offline phone 6 will',
+    ]);
   });
 
   test('without it nothing is there until the birth', async () => {

@@ -12,6 +12,7 @@ const common = {
   keyId: 'key',
   startedAtMs: atMs,
   lastSeenAtMs: atMs + 1_500,
+  isUnheard: false,
 };
 export const online: OnlineSession = {
   ...common,

@@ -5,22 +5,34 @@ import type { Outcome } from '../../src/core/decide.ts';
 import type { EventType, Session } from '../../src/core/session.ts';
 import type { Signal } from '../../src/core/signal.ts';
 
-/** `taken over`: online, and the will of its old connection may be owed. `just ended`: within the repeat window. */
-export type State = 'absent' | 'online' | 'taken over' | 'lost' | 'just ended' | 'ended' | 'kicked';
+/**
+ * `taken over`: online, and the will of its old connection may be owed. `prepared`: live by the word of a backend, its client never heard;
+ * `prepared again`: not heard since an end. `just ended`: within the repeat window.
+ */
+export type State =
+  | 'absent'
+  | 'online'
+  | 'taken over'
+  | 'prepared'
+  | 'prepared again'
+  | 'lost'
+  | 'just ended'
+  | 'ended'
+  | 'kicked';
 
-/** How the epoch of a signal compares with that of the session, or, after a kick, with the one it made forget. */
+/** How the epoch of a signal compares with that of the session, or with that of its last end, or with the one that a kick made forget. */
 export type Comparison = 'none' | 'older' | 'equal' | 'newer';
-/** Nothing is known of an absent session: every epoch is newer. */
-type ComparisonWith<S extends State> = S extends 'absent' ? 'none' | 'newer' : Comparison;
+/** Nothing is known of a session that was never heard: every epoch is newer. */
+type ComparisonWith<S extends State> = S extends 'absent' | 'prepared' ? 'none' | 'newer' : Comparison;
 type Heard = 'login' | 'will' | 'logout';
 /** A lapse finds the deadline of the session in the future, or over. */
 export type Due = 'early' | 'due';
 
-/** What became of the session: its status, at which of the epochs (`zero`: 0, `first`: 1, `nothing`: none is known), and what was announced. */
+/** What became of the session: its status, at which of the epochs (`first`: 1, `nothing`: none is known), and what was announced. */
 export type Cell = {
   readonly outcome: Outcome;
   readonly status: Session['status'] | 'absent';
-  readonly at: 'nothing' | 'zero' | 'first' | 'older' | 'equal' | 'newer';
+  readonly at: 'nothing' | 'first' | 'older' | 'equal' | 'newer';
   readonly events: readonly EventType[];
 };
 
@@ -56,6 +68,9 @@ const endsEqual = becomes('ended', 'equal', ends);
 const repeatsEnd = repeats('ended', 'equal');
 const movesOn = becomes('online', 'newer');
 
+const startsUnheard = becomes('online', 'nothing', starts);
+const endsUnheard = becomes('ended', 'nothing', ends);
+
 const fromNothing = { none: becomes('ended', 'nothing', ends), newer: endsNewer };
 const fromOnline = {
   login: { none: movesOn, older: isStale('online'), equal: repeats('online', 'equal'), newer: movesOn },
@@ -72,7 +87,7 @@ const fromOnline = {
 };
 const fromEnded = {
   login: { none: startsNewer, older: isStale('ended'), equal: repeatsEnd, newer: startsNewer },
-  prepare: { none: startsNewer },
+  prepare: { none: startsUnheard },
   kick: { none: becomes('ended', 'nothing') },
   lapse: stays('ended', 'equal'),
 };
@@ -84,18 +99,41 @@ const afterKick = {
   newer: endsNewer,
 };
 
+const unheard = {
+  prepare: { none: repeats('online', 'nothing') },
+  kick: { none: endsUnheard },
+  lapse: { early: becomes('online', 'nothing'), due: endsUnheard },
+};
+const beforeFirstWord = {
+  older: isStale('online', 'nothing'),
+  equal: isStale('online', 'nothing'),
+  newer: becomes('lost', 'newer'),
+};
+
 /** Grace is on, a lease runs, and no other session of the user is live. */
 export const transitions: Table = {
   absent: {
     login: { none: becomes('online', 'first', starts), newer: startsNewer },
     will: fromNothing,
     logout: fromNothing,
-    prepare: { none: becomes('online', 'zero', starts) },
+    prepare: { none: startsUnheard },
     kick: { none: becomes('absent', 'nothing') },
     lapse: stays('absent', 'nothing'),
   },
   online: fromOnline,
   'taken over': { ...fromOnline, will: { ...fromOnline.will, none: isStale('online') } },
+  prepared: {
+    ...unheard,
+    login: { none: becomes('online', 'first'), newer: movesOn },
+    will: { none: becomes('lost', 'nothing'), newer: becomes('lost', 'newer') },
+    logout: { none: endsUnheard, newer: endsNewer },
+  },
+  'prepared again': {
+    ...unheard,
+    login: { none: movesOn, older: isStale('online', 'nothing'), equal: repeats('online', 'nothing'), newer: movesOn },
+    will: { none: becomes('lost', 'nothing'), ...beforeFirstWord },
+    logout: { none: endsUnheard, ...beforeFirstWord, newer: endsNewer },
+  },
   lost: {
     login: { none: movesOn, older: isStale('lost'), equal: repeats('lost', 'equal'), newer: movesOn },
     will: {
@@ -105,7 +143,7 @@ export const transitions: Table = {
       newer: becomes('lost', 'newer'),
     },
     logout: { none: endsEqual, older: isStale('lost'), equal: endsEqual, newer: endsNewer },
-    prepare: { none: movesOn },
+    prepare: { none: becomes('online', 'nothing') },
     kick: { none: becomes('ended', 'nothing', ends) },
     lapse: { early: becomes('lost', 'equal'), due: endsEqual },
   },
@@ -128,7 +166,7 @@ export const transitions: Table = {
     },
     will: afterKick,
     logout: afterKick,
-    prepare: { none: startsNewer },
+    prepare: { none: startsUnheard },
     kick: { none: becomes('ended', 'nothing') },
     lapse: stays('ended', 'nothing'),
   },
