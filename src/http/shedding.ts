@@ -69,7 +69,7 @@ export class Shedding {
       if (!isVital && this.#isFull) return this.#shed(reply, overloaded);
       request.isBeingWorkedOn = true;
       this.#working += 1;
-      const pipelined = this.#connections.begin(request.raw.socket);
+      const pipelined = this.#connections.begin(request.raw.socket, isCall(request));
       const isTooMany = !isVital && pipelined > this.#limits.requestsPerConnectionMax;
       return isTooMany ? this.#shed(reply, tooManyAtOnce) : done();
     });
@@ -77,7 +77,7 @@ export class Shedding {
       if (request.isBeingWorkedOn) {
         request.isBeingWorkedOn = false;
         this.#working -= 1;
-        this.#connections.end(request.raw.socket);
+        this.#connections.end(request.raw.socket, isCall(request));
         if (typeof payload === 'string') this.#connections.answer(reply.raw, payload.length);
       }
       done(null, payload);
@@ -117,6 +117,9 @@ export class Shedding {
     sendProblem(reply, problem);
   }
 }
+
+/** On open routes, and where a key was refused, nobody knows who asks. */
+const isCall = ({ caller }: FastifyRequest): boolean => caller !== null;
 
 const retryAfter = { 'retry-after': '1' };
 const overloaded: Problem = {
