@@ -8,6 +8,8 @@ export type HttpLimits = {
   readonly requestsMax: number;
   /** What the requests that have come at once may take of the event loop before the rest of them is refused. */
   readonly turnMsMax: number;
+  /** The same for those that tell how the process is doing; neither takes from the other. */
+  readonly vitalTurnMsMax: number;
   /** Of one connection: pipelining beyond this is refused. */
   readonly requestsPerConnectionMax: number;
   /** Answers that are ready, and that their callers have not read. */
@@ -19,7 +21,7 @@ export type HttpLimits = {
   /** Requests of one caller in a window. */
   readonly callerRequestsMax: number;
   readonly callerWindowMs: number;
-  /** Wrong or missing keys from one address in a window. */
+  /** Wrong keys from one address in a window. */
   readonly failuresMax: number;
   readonly failuresWindowMs: number;
   /** How long a key that was right stays welcome at an address that is shut because of others. */
@@ -31,6 +33,7 @@ export const httpLimits: HttpLimits = {
   // At 50 µs each a tenth of a second of work: nobody waits long for the answer that there is no room.
   requestsMax: 2_000,
   turnMsMax: 100,
+  vitalTurnMsMax: 200,
   requestsPerConnectionMax: 16,
   unreadBytesMax: 128 * 1024 * 1024,
   unreadMsMax: 60_000,

@@ -212,7 +212,7 @@ test('every limit is listed, and none is made up', () => {
     `${number(callerRequestsMax)} in ${seconds(callerWindowMs)}`,
     `${number(failuresMax)} in ${seconds(failuresWindowMs)}`,
     number(others.requestsMax),
-    `${others.turnMsMax} ms of work`,
+    `${others.turnMsMax} ms of work; ${others.vitalTurnMsMax} ms more for \`/healthz\`, \`/readyz\` and \`/metrics\``,
     number(others.requestsPerConnectionMax),
     size(others.unreadBytesMax),
     seconds(others.unreadMsMax),
