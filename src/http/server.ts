@@ -94,7 +94,8 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
 
   requireScopes(app);
   const guessing = new Guessing(limits, () => deps.onRefused('wrong-keys'));
-  requireKeys(app, deps.apiKey, deps.keys, guessing);
+  const onShed = () => deps.onRefused('overloaded');
+  requireKeys(app, { apiKey: deps.apiKey, port: deps.keys, guessing, lookUpsMax: limits.requestsMax, onShed });
   limitCallers(app, { limits, onRefused: () => deps.onRefused('too-many-requests') });
   if (deps.hasApi) {
     presenceRoutes(app, deps.presence);

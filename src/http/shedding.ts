@@ -8,7 +8,7 @@ import type { Connections } from './connections.ts';
 import type { Cors } from './cors.ts';
 import type { HttpServer } from './instance.ts';
 import type { HttpLimits } from './limits.ts';
-import { type Problem, rawAnswer, sendProblem } from './problems.ts';
+import { overloaded, type Problem, rawAnswer, sendProblem } from './problems.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -141,16 +141,10 @@ function pathOf({ url = '' }: IncomingMessage): string {
   return end === -1 ? url : url.slice(0, end);
 }
 
-const retryAfter = { 'retry-after': '1' };
-const overloaded: Problem = {
-  type: 'overloaded',
-  detail: 'there is too much to do right now',
-  headers: retryAfter,
-};
 const tooManyAtOnce: Problem = {
   type: 'overloaded',
   detail: 'there are too many requests on this connection that wait for their answer; use another',
-  headers: retryAfter,
+  headers: { 'retry-after': '1' },
 };
 
 const raw = rawAnswer(overloaded);
