@@ -9,7 +9,7 @@ import { invariant } from '../runtime/invariant.ts';
 import { digestOf, keyIdOf } from './api-key.ts';
 import type { Guessing } from './guessing.ts';
 import type { Caller, HttpServer, Scope } from './instance.ts';
-import { type Problem, sendProblem } from './problems.ts';
+import { overloaded, type Problem, sendProblem } from './problems.ts';
 
 export type StoredKey = {
   readonly id: string;
@@ -29,16 +29,24 @@ export type GuardPort = {
 
 type Judgement = { readonly caller: Caller } | { readonly problem: Problem };
 
+export type GuardDeps = {
+  readonly apiKey: string | null;
+  readonly port: GuardPort;
+  readonly guessing: Guessing;
+  /** Keys that are looked up at once: whoever waits for that is not among those who are being worked on yet. */
+  readonly lookUpsMax: number;
+  /** One was not looked up. */
+  readonly onShed: () => void;
+};
+
 /** Guards the routes that are added after this call. */
-export function requireKeys(app: HttpServer, apiKey: string | null, port: GuardPort, guessing: Guessing): void {
+export function requireKeys(app: HttpServer, deps: GuardDeps): void {
   app.decorateRequest('caller', null);
-  // As it arrives: headers are read as latin1, one character a byte.
-  const adminDigest = apiKey === null ? null : digestOf(Buffer.from(apiKey).toString('latin1'));
+  const guard = guardFor(deps);
   app.addHook('onRoute', (route) => {
     const scope = route.config?.scope;
     if (scope === undefined || scope === 'open') return;
-    const guard = guardOf(scope, adminDigest, port, guessing);
-    route.onRequest = [guard, ...[route.onRequest ?? []].flat()];
+    route.onRequest = [guard(scope), ...[route.onRequest ?? []].flat()];
   });
 }
 
@@ -55,40 +63,47 @@ export function callerOf({ caller }: FastifyRequest): Caller {
   return caller;
 }
 
+type Guard = (request: FastifyRequest, reply: FastifyReply, proceed: (error?: Error) => void) => void;
+
 // Callbacks, not promises: nearly always the answer is known at once, and on the most read route a promise more is felt.
-function guardOf(scope: Scope, adminDigest: Buffer | null, { findKey, noteUse }: GuardPort, guessing: Guessing) {
-  return (request: FastifyRequest, reply: FastifyReply, proceed: (error?: Error) => void): void => {
-    const settle = (judgement: Judgement): void => {
-      if ('caller' in judgement) {
-        request.caller = judgement.caller;
-        proceed();
-      } else sendProblem(reply, judgement.problem);
+function guardFor({ apiKey, port: { findKey, noteUse }, guessing, lookUpsMax, onShed }: GuardDeps) {
+  // As it arrives: headers are read as latin1, one character a byte.
+  const adminDigest = apiKey === null ? null : digestOf(Buffer.from(apiKey).toString('latin1'));
+  let lookUps = 0;
+  return (scope: Scope): Guard =>
+    (request, reply, proceed) => {
+      const settle = (judgement: Judgement): void => {
+        if ('caller' in judgement) {
+          request.caller = judgement.caller;
+          proceed();
+        } else sendProblem(reply, judgement.problem);
+      };
+      const token = bearerToken(request.headers.authorization);
+      if (token === null) return settle(adminDigest === null ? loopback : keyMissing);
+      const digest = digestOf(token);
+      if (adminDigest !== null && timingSafeEqual(digest, adminDigest)) return settle(admin);
+      const id = keyIdOf(token);
+      if (id === null) {
+        const stop = guessing.refusal(request);
+        return settle(stop === null ? keyWrong : { problem: stop });
+      }
+      if (lookUps >= lookUpsMax) {
+        onShed();
+        return settle({ problem: overloaded });
+      }
+      const judge = (key: StoredKey | null): void => {
+        if (key === null || !timingSafeEqual(digest, key.digest)) return settle(keyWrong);
+        noteUse(id);
+        settle(judgementOn(key, scope));
+      };
+      const found = findKey(id);
+      if (!(found instanceof Promise)) return judge(found);
+      lookUps += 1;
+      const isOver = (): void => {
+        lookUps -= 1;
+      };
+      found.finally(isOver).then(judge).catch(proceed);
     };
-    const refuse = (): void => {
-      guessing.wasWrong(request);
-      settle(keyWrong);
-    };
-    const token = bearerToken(request.headers.authorization);
-    if (token === null) return settle(adminDigest === null ? loopback : keyMissing);
-    const digest = digestOf(token);
-    const unheard = guessing.refusal(request, digest);
-    if (unheard !== null) return settle({ problem: unheard });
-    if (adminDigest !== null && timingSafeEqual(digest, adminDigest)) {
-      guessing.wasRight(request, digest);
-      return settle(admin);
-    }
-    const id = keyIdOf(token);
-    if (id === null) return refuse();
-    const judge = (key: StoredKey | null): void => {
-      if (key === null || !timingSafeEqual(digest, key.digest)) return refuse();
-      guessing.wasRight(request, digest);
-      noteUse(id);
-      settle(judgementOn(key, scope));
-    };
-    const found = findKey(id);
-    if (found instanceof Promise) found.then(judge).catch(proceed);
-    else judge(found);
-  };
 }
 
 /** Of one whose owner has shown it. */

@@ -1,5 +1,6 @@
 // Who is connected, and who gives way. There is always room for a newcomer: when all places are taken, the connection on which
-// nothing has been asked for longest is closed; a caller who does not read what was answered loses the connection too.
+// nothing has been asked for longest is closed, and what strangers ask, who have shown no key, counts for nothing; a caller who does not
+// read what was answered loses the connection too.
 
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -7,12 +8,13 @@ import type { HttpLimits } from './limits.ts';
 import { rawResponse } from './problems.ts';
 
 type Seat = {
-  /** Requests that are being worked on. */
+  /** Requests that are being worked on, and how many of them are of callers who may ask. */
   working: number;
+  calls: number;
   /** The last turn of the event loop in which requests came, and how many in that. */
   turn: number;
   asked: number;
-  /** Asked for something since it was last looked at. */
+  /** A caller who may has asked for something since it was last looked at. */
   isUsed: boolean;
   /** Of answers that are ready, and not all read. */
   unreadBytes: number;
@@ -77,17 +79,22 @@ export class Connections {
   }
 
   /** A request is being worked on: how many the connection has now. */
-  begin(socket: Socket): number {
+  begin(socket: Socket, isCall: boolean): number {
     const seat = this.#seats.get(socket);
     if (seat === undefined) return 1;
-    seat.isUsed = true;
     seat.working += 1;
+    if (isCall) {
+      seat.isUsed = true;
+      seat.calls += 1;
+    }
     return seat.working;
   }
 
-  end(socket: Socket): void {
+  end(socket: Socket, isCall: boolean): void {
     const seat = this.#seats.get(socket);
-    if (seat !== undefined) seat.working -= 1;
+    if (seat === undefined) return;
+    seat.working -= 1;
+    if (isCall) seat.calls -= 1;
   }
 
   /** An answer is ready; small ones are as much as the connection itself weighs. */
@@ -111,6 +118,7 @@ export class Connections {
     }
     const seat = {
       working: 0,
+      calls: 0,
       turn: 0,
       asked: 0,
       isUsed: false,
@@ -133,7 +141,7 @@ export class Connections {
   #makeRoom(): boolean {
     let candidates = 0;
     for (const [socket, seat] of this.#seats) {
-      if (seat.working === 0 && !seat.isUsed) {
+      if (seat.calls === 0 && !seat.isUsed) {
         this.#seats.delete(socket);
         this.#dismiss(socket, 'gave-way');
         return true;

@@ -12,26 +12,28 @@ const maxAgeSeconds = 7_200;
 
 /** What a request is told: nothing about origins, that its page may read the answer, or the whole answer to a preflight. */
 export type Cors = {
-  readonly mark: (request: FastifyRequest, reply: FastifyReply) => void;
+  /** Of any answer to a page of this origin, or to nobody's page. */
+  readonly headersFor: (origin: string | undefined) => Readonly<Record<string, string>>;
   readonly isPreflight: (request: FastifyRequest) => boolean;
 };
 
 export function namedOrigins(origins: readonly string[]): Cors | null {
   if (origins.length === 0) return null;
   const named = new Set(origins);
-  const isNamed = ({ headers }: FastifyRequest): boolean => headers.origin !== undefined && named.has(headers.origin);
+  const isNamed = (origin: string | undefined): origin is string => origin !== undefined && named.has(origin);
   return {
-    mark: (request, reply) => {
+    headersFor: (origin) => ({
       // Also where no page is told anything: a cache must not hand that answer to a page of a named origin.
-      reply.header('vary', 'Origin');
-      if (!isNamed(request)) return;
-      reply.header('access-control-allow-origin', request.headers.origin);
-      reply.header('access-control-expose-headers', exposedHeaders);
-    },
+      vary: 'Origin',
+      ...(isNamed(origin) && {
+        'access-control-allow-origin': origin,
+        'access-control-expose-headers': exposedHeaders,
+      }),
+    }),
     isPreflight: (request) =>
       request.method === 'OPTIONS' &&
       request.headers['access-control-request-method'] !== undefined &&
-      isNamed(request),
+      isNamed(request.headers.origin),
   };
 }
 

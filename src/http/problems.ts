@@ -85,6 +85,13 @@ export const commonHeaders: Readonly<Record<string, string>> = {
   'x-content-type-options': 'nosniff',
 };
 
+/** What is too much for now is not for long. */
+export const overloaded: Problem = {
+  type: 'overloaded',
+  detail: 'there is too much to do right now',
+  headers: { 'retry-after': '1' },
+};
+
 export function statusOf(problem: Problem): number {
   return problemTypes[problem.type].status;
 }

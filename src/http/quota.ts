@@ -22,11 +22,6 @@ export class Quota {
     this.#limits = limits;
   }
 
-  /** Nobody has taken anything for at least a window. */
-  get isIdle(): boolean {
-    return this.#counts.size === 0;
-  }
-
   take(who: string, nowMs: number): Taken {
     this.#turn(nowMs);
     const count = (this.#counts.get(who) ?? 0) + 1;
@@ -35,24 +30,13 @@ export class Quota {
     return {
       isOver: count > this.#limits.max,
       remaining: Math.max(0, this.#limits.max - count),
-      resetSeconds: this.#resetSeconds(nowMs),
+      resetSeconds: Math.ceil((this.#endsAtMs - nowMs) / 1_000),
     };
-  }
-
-  /** Whether there is nothing left to take, and for how many seconds; null while there is. */
-  spentForSeconds(who: string, nowMs: number): number | null {
-    this.#turn(nowMs);
-    if ((this.#counts.get(who) ?? 0) < this.#limits.max) return null;
-    return this.#resetSeconds(nowMs);
   }
 
   #turn(nowMs: number): void {
     if (nowMs < this.#endsAtMs) return;
     this.#counts.clear();
     this.#endsAtMs = nowMs + this.#limits.windowMs;
-  }
-
-  #resetSeconds(nowMs: number): number {
-    return Math.ceil((this.#endsAtMs - nowMs) / 1_000);
   }
 }

@@ -67,8 +67,8 @@ export const parameterCharactersMax = idCharactersMax * 4 * 3;
 export function createHttpServer(deps: HttpDeps): HttpServer {
   const limits = { ...httpLimits, ...deps.limits };
   const connections = new Connections(limits, deps.onRefused);
-  const shedding = new Shedding(connections, limits, () => deps.onRefused('overloaded'));
   const cors = namedOrigins(deps.allowedOrigins);
+  const shedding = new Shedding({ connections, limits, cors, onShed: () => deps.onRefused('overloaded') });
   const app = fastify({
     // Fastify's log would cost more than a whole presence request; what is worth a line is logged here.
     logger: false,
@@ -79,7 +79,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
     return503OnClosing: false,
     routerOptions: { maxParamLength: parameterCharactersMax },
     frameworkErrors: (error, request, reply) => {
-      cors?.mark(request, reply);
+      if (cors !== null) reply.headers(cors.headersFor(request.headers.origin));
       const problem = error.code === 'FST_ERR_BAD_URL' ? malformedUrl(app, request) : problemOf(error, () => false);
       sendProblem(reply, problem);
     },
@@ -89,12 +89,13 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   readBodies(app);
   answerFailures(app, deps);
   shedding.watch(app);
-  refuseAtTheDoor(app, { ...deps, cors, shedding });
+  refuseAtTheDoor(app, { ...deps, cors });
   if (deps.logger.isLevelEnabled('debug')) logAnswers(app, deps.logger);
 
   requireScopes(app);
   const guessing = new Guessing(limits, () => deps.onRefused('wrong-keys'));
-  requireKeys(app, deps.apiKey, deps.keys, guessing);
+  const onShed = () => deps.onRefused('overloaded');
+  requireKeys(app, { apiKey: deps.apiKey, port: deps.keys, guessing, lookUpsMax: limits.requestsMax, onShed });
   limitCallers(app, { limits, onRefused: () => deps.onRefused('too-many-requests') });
   if (deps.hasApi) {
     presenceRoutes(app, deps.presence);
@@ -127,19 +128,18 @@ function readBodies(app: HttpServer): void {
 
 type Door = Pick<HttpDeps, 'apiKey' | 'allowedOrigins'> & {
   readonly cors: Cors | null;
-  readonly shedding: Shedding;
 };
 
 /** Before a body is read: what no route needs to see. */
-function refuseAtTheDoor(app: HttpServer, { apiKey, allowedOrigins, cors, shedding }: Door): void {
+function refuseAtTheDoor(app: HttpServer, { apiKey, allowedOrigins, cors }: Door): void {
   const origins = new Set(allowedOrigins);
   const refusal = ({ headers, raw }: FastifyRequest): Problem | undefined => {
     const problem = apiKey === null ? keylessRefusal(headers, origins) : undefined;
     return problem ?? (headers.host === undefined && raw.httpVersion === '1.1' ? hostMissing : undefined);
   };
   app.addHook('onRequest', (request, reply, done) => {
-    cors?.mark(request, reply);
-    const problem = shedding.refusal(request) ?? refusal(request);
+    if (cors !== null) reply.headers(cors.headersFor(request.headers.origin));
+    const problem = refusal(request);
     if (problem !== undefined) sendProblem(reply, problem);
     else if (request.is404) answerNoRoute(app, request, reply, cors);
     else {

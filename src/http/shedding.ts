@@ -1,17 +1,18 @@
 // Refuses what there is no room for, before it costs anything, so that whatever is let in is answered soon, and so that those who share the
-// process (the broker's messages, the leases) get their turn. What tells how the process is doing is never refused. A handler that
-// takes the socket away from the framework would be counted for ever.
+// process (the broker's messages, the leases) get their turn. What tells how the process is doing is answered however much else there is
+// to do, and keeps nobody else out. A handler that takes the socket away from the framework would be counted for ever.
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Connections } from './connections.ts';
+import type { Cors } from './cors.ts';
 import type { HttpServer } from './instance.ts';
 import type { HttpLimits } from './limits.ts';
-import { type Problem, rawAnswer, sendProblem } from './problems.ts';
+import { overloaded, type Problem, rawAnswer, sendProblem } from './problems.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Answered however much there is to do. */
+    /** Answered however much else there is to do. */
     isVital?: true;
   }
   interface FastifyRequest {
@@ -19,11 +20,23 @@ declare module 'fastify' {
   }
 }
 
-export type SheddingLimits = Pick<HttpLimits, 'requestsMax' | 'requestsPerConnectionMax' | 'turnMsMax'>;
+export type SheddingLimits = Pick<
+  HttpLimits,
+  'requestsMax' | 'requestsPerConnectionMax' | 'turnMsMax' | 'vitalTurnMsMax'
+>;
+
+export type SheddingDeps = {
+  readonly connections: Connections;
+  readonly limits: SheddingLimits;
+  /** What a page may read of a refusal. */
+  readonly cors: Cors | null;
+  readonly onShed: () => void;
+};
 
 export class Shedding {
   readonly #connections: Connections;
   readonly #limits: SheddingLimits;
+  readonly #cors: Cors | null;
   readonly #onShed: () => void;
   readonly #vitalUrls = new Set<string>();
   #working = 0;
@@ -31,10 +44,12 @@ export class Shedding {
   #turn = 0;
   #isTurnCounted = false;
   #spentMs = 0;
+  #vitalSpentMs = 0;
 
-  constructor(connections: Connections, limits: SheddingLimits, onShed: () => void) {
+  constructor({ connections, limits, cors, onShed }: SheddingDeps) {
     this.#connections = connections;
     this.#limits = limits;
+    this.#cors = cors;
     this.#onShed = onShed;
   }
 
@@ -47,13 +62,18 @@ export class Shedding {
         // All that one read from the socket brought is here at once: thousands, where somebody wants to hold up the others.
         this.#onShed();
         request.socket.destroy();
-      } else if (this.#isRefused(request)) {
-        this.#onShed();
-        refuse(response);
-      } else {
-        listener(request, response);
-        this.#spentMs += performance.now() - fromMs;
+        return;
       }
+      const isVital = this.#vitalUrls.has(pathOf(request));
+      if (isVital ? this.#vitalSpentMs >= this.#limits.vitalTurnMsMax : this.#isCrowded) {
+        this.#onShed();
+        refuse(response, this.#cors?.headersFor(request.headers.origin));
+        return;
+      }
+      listener(request, response);
+      const spentMs = performance.now() - fromMs;
+      if (isVital) this.#vitalSpentMs += spentMs;
+      else this.#spentMs += spentMs;
     };
   }
 
@@ -65,40 +85,31 @@ export class Shedding {
     app.decorateRequest('isBeingWorkedOn', false);
     // Once its body has come: somebody who never sends all of it takes a connection, and no place among those who work.
     app.addHook('preValidation', (request, reply, done) => {
-      const isVital = request.routeOptions.config.isVital === true;
+      const isVital = isVitalRoute(request);
       if (!isVital && this.#isFull) return this.#shed(reply, overloaded);
       request.isBeingWorkedOn = true;
-      this.#working += 1;
-      const pipelined = this.#connections.begin(request.raw.socket);
-      const isTooMany = !isVital && pipelined > this.#limits.requestsPerConnectionMax;
-      return isTooMany ? this.#shed(reply, tooManyAtOnce) : done();
+      // Whoever asks needs no key, and an answer may take as long as the database does: these must not take the places of others.
+      if (!isVital) this.#working += 1;
+      const pipelined = this.#connections.begin(request.raw.socket, isCall(request));
+      return pipelined > this.#limits.requestsPerConnectionMax ? this.#shed(reply, tooManyAtOnce) : done();
     });
     app.addHook('onSend', (request, reply, payload, done) => {
       if (request.isBeingWorkedOn) {
         request.isBeingWorkedOn = false;
-        this.#working -= 1;
-        this.#connections.end(request.raw.socket);
+        if (!isVitalRoute(request)) this.#working -= 1;
+        this.#connections.end(request.raw.socket, isCall(request));
         if (typeof payload === 'string') this.#connections.answer(reply.raw, payload.length);
       }
       done(null, payload);
     });
   }
 
-  /** Of a request that came through the gate, because its answer says more than the cheapest can. */
-  refusal(request: FastifyRequest): Problem | undefined {
-    if (!this.#isFull || request.routeOptions.config.isVital === true) return undefined;
-    this.#onShed();
-    return overloaded;
-  }
-
   get #isFull(): boolean {
     return this.#working >= this.#limits.requestsMax || this.#connections.isUnreadCrowded;
   }
 
-  #isRefused({ url = '', headers }: IncomingMessage): boolean {
-    if (!this.#isFull && this.#spentMs < this.#limits.turnMsMax) return false;
-    // A page is told through the framework, which knows whether it may read the answer.
-    return headers.origin === undefined && !this.#vitalUrls.has(url);
+  get #isCrowded(): boolean {
+    return this.#isFull || this.#spentMs >= this.#limits.turnMsMax;
   }
 
   /** A turn is over when everything that has come by now has been looked at. */
@@ -109,6 +120,7 @@ export class Shedding {
       this.#isTurnCounted = false;
       this.#turn += 1;
       this.#spentMs = 0;
+      this.#vitalSpentMs = 0;
     });
   }
 
@@ -118,20 +130,25 @@ export class Shedding {
   }
 }
 
-const retryAfter = { 'retry-after': '1' };
-const overloaded: Problem = {
-  type: 'overloaded',
-  detail: 'there is too much to do right now',
-  headers: retryAfter,
-};
+/** On open routes, and where a key was refused, nobody knows who asks. */
+const isCall = ({ caller }: FastifyRequest): boolean => caller !== null;
+
+const isVitalRoute = ({ routeOptions }: FastifyRequest): boolean => routeOptions.config.isVital === true;
+
+/** Where the router ends a path as well. */
+function pathOf({ url = '' }: IncomingMessage): string {
+  const end = url.search(/[?#]/u);
+  return end === -1 ? url : url.slice(0, end);
+}
+
 const tooManyAtOnce: Problem = {
   type: 'overloaded',
   detail: 'there are too many requests on this connection that wait for their answer; use another',
-  headers: retryAfter,
+  headers: { 'retry-after': '1' },
 };
 
 const raw = rawAnswer(overloaded);
 
-function refuse(response: ServerResponse): void {
-  response.writeHead(raw.status, raw.headers).end(raw.body);
+function refuse(response: ServerResponse, pageHeaders: Readonly<Record<string, string>> | undefined): void {
+  response.writeHead(raw.status, { ...raw.headers, ...pageHeaders }).end(raw.body);
 }

@@ -4,7 +4,7 @@
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Connections } from './connections.ts';
-import { type Problem, rawResponse } from './problems.ts';
+import { type Problem, rawAnswer, rawResponse } from './problems.ts';
 import type { Shedding } from './shedding.ts';
 
 export const socketLimits = {
@@ -37,14 +37,16 @@ export function createSocketServer(listener: RequestListener, connections: Conne
   );
   server.setTimeout(socketLimits.connectionTimeoutMs);
   connections.watch(server);
-  server.on('checkExpectation', (_request, { socket }) => {
-    socket?.end(rawResponse({ type: 'expectation-failed', detail: 'only 100-continue is understood' }));
+  server.on('checkExpectation', (_request, response) => {
+    response.writeHead(unmet.status, { ...unmet.headers, connection: 'close' }).end(unmet.body);
   });
-  server.on('connect', (_request, socket) => {
-    socket.end(rawResponse({ type: 'bad-request', detail: 'this is no proxy' }));
+  server.on('connect', (_request, socket: Socket) => {
+    part(socket, { type: 'bad-request', detail: 'this is no proxy' });
   });
   return server;
 }
+
+const unmet = rawAnswer({ type: 'expectation-failed', detail: 'only 100-continue is understood' });
 
 const socketProblems: Readonly<Record<string, Problem>> = {
   HPE_HEADER_OVERFLOW: { type: 'headers-too-large' },
@@ -54,10 +56,23 @@ const socketProblems: Readonly<Record<string, Problem>> = {
 
 /** Answers bytes that are no HTTP, and requests that stop arriving. */
 export function answerClientError({ code }: { readonly code: string }, socket: Socket): void {
+  part(socket, socketProblems[code] ?? { type: 'bad-request' });
+}
+
+/** How long somebody may take to read why, before the connection is over all the same. */
+const partingMsMax = 1_000;
+
+/** The last word on a connection. Nobody else closes it: Node does not know it any more, and the other end need not hang up. */
+function part(socket: Socket, problem: Problem): void {
   // The name that Node gives it, for its own handler of this kind: the response that is under way on the connection.
   const { _httpMessage: response } = socket as { _httpMessage?: ServerResponse | null };
   // Bytes of ours in the middle of a response, or before that to an earlier request, would be taken for it.
   const isOwedAnother = response != null && (response.headersSent || response.req.complete);
-  if (!socket.writable || isOwedAnother) socket.destroy();
-  else socket.end(rawResponse(socketProblems[code] ?? { type: 'bad-request' }), () => socket.destroy());
+  if (!socket.writable || isOwedAnother) {
+    socket.destroy();
+    return;
+  }
+  const timer = setTimeout(() => socket.destroy(), partingMsMax);
+  socket.once('close', () => clearTimeout(timer));
+  socket.end(rawResponse(problem), () => socket.destroy());
 }

@@ -20,14 +20,21 @@ const halves: readonly (readonly [what: string, says: string, hears: RegExp])[] 
 
 type Client = { readonly socket: Socket; readonly heard: () => string; readonly isOver: () => boolean };
 
+/** One that never hangs up, as the system of a client does that has been told to. */
 function open(port: number): Client {
-  const socket = connect(port, '127.0.0.1');
+  const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
   let heard = '';
   socket.on('data', (bytes) => {
     heard += bytes.toString();
   });
   socket.on('error', () => undefined);
-  return { socket, heard: () => heard, isOver: () => socket.closed };
+  let isOver = false;
+  for (const end of ['end', 'close']) {
+    socket.on(end, () => {
+      isOver = true;
+    });
+  }
+  return { socket, heard: () => heard, isOver: () => isOver };
 }
 
 test.each(halves)('SIGTERM ends in time with code 0 though a client has sent %s', async (what, says, hears) => {
@@ -50,6 +57,38 @@ test.each(halves)('SIGTERM ends in time with code 0 though a client has sent %s'
     socket.destroy();
   }
 });
+
+const upgrade = `GET /healthz HTTP/1.1\r\n${head}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`;
+/** Ways to ask for something that is no answer, and what is heard instead. */
+const otherWays: readonly (readonly [what: string, says: string, hears: RegExp])[] = [
+  ['CONNECT', `CONNECT example.com:443 HTTP/1.1\r\n${head}\r\n`, /^HTTP\/1\.1 400 /],
+  ['CONNECT behind another request', `${health}CONNECT example.com:443 HTTP/1.1\r\n${head}\r\n`, /^/],
+  ['Upgrade', upgrade, /^HTTP\/1\.1 200 [^]*"ok"/],
+  ['an unknown Expect', `${kick}Expect: more\r\nContent-Length: 100\r\n\r\n{`, /^HTTP\/1\.1 417 /],
+  ['what is no HTTP', 'nonsense\r\n\r\n', /^HTTP\/1\.1 400 /],
+];
+
+test.each(otherWays)(
+  'SIGTERM ends in time with code 0 though a client that never hangs up has sent %s',
+  async (what, says, hears) => {
+    await using mosquitto = await startMosquitto();
+    await using database = await createDatabase();
+    await using willow = await startListening(mosquitto, database, {});
+    const { socket, heard, isOver } = open(Number(new URL(willow.http).port));
+    try {
+      socket.write(says);
+      await until(`an answer to ${what}`, () => (heard() !== '' && hears.test(heard())) || isOver());
+      const stoppedAtMs = performance.now();
+      expect(await willow.child.end('SIGTERM')).toBe(0);
+      expect(performance.now() - stoppedAtMs).toBeLessThan(stopMsMax);
+      expect(willow.log().at(-1)).toMatchObject({ event: 'willow.stopped', signal: 'SIGTERM' });
+      await until('the end of the connection', isOver);
+      if (heard() !== '') expect(heard()).toMatch(hears);
+    } finally {
+      socket.destroy();
+    }
+  },
+);
 
 test('SIGTERM ends in time with code 0 though a hundred clients have sent half of a request', async () => {
   await using mosquitto = await startMosquitto();

@@ -66,6 +66,47 @@ test('when nobody can give way, a newcomer is told that there is no room, and no
   expect(dismissed).toEqual(['no-room', 'gave-way']);
 });
 
+test('those who show no key give way, however much they ask and whatever they wait for, and those with a key stay', async () => {
+  const key = 'willow-key-0123456789abcdef';
+  const may = get('/users/ada/presence').replace('\r\n', `\r\nAuthorization: Bearer ${key}\r\n`);
+  const isReady = Promise.withResolvers<void>();
+  const dismissed: string[] = [];
+  await using served = await serve({
+    apiKey: key,
+    limits: { connectionsMax: 9 },
+    ready: async () => {
+      await isReady.promise;
+      return { isReady: true, checks: {} };
+    },
+    onRefused: (why) => dismissed.push(why),
+  });
+  const answered = async (line: Line, says: string, status: number): Promise<void> => {
+    const before = statusesOf(line.heard()).length;
+    line.socket.write(says);
+    await expect.poll(() => statusesOf(line.heard()).slice(before), waits).toEqual([status]);
+  };
+  const strangers = await open(served.port, 9);
+  const askAll = async (): Promise<void> => {
+    for (const [index, line] of strangers.entries()) {
+      if (line.isOver() || index >= 6) continue;
+      if (index % 3 === 0) await answered(line, get('/healthz'), 200);
+      if (index % 3 === 1) await answered(line, get('/users/ada/presence'), 401);
+      if (index % 3 === 2) await answered(line, get('/nowhere'), 404);
+    }
+  };
+  for (const { socket } of strangers.slice(6)) socket.write(get('/readyz'));
+  const callers: Line[] = [];
+  for (let round = 1; round <= 9; round += 1) {
+    await askAll();
+    const [caller] = await open(served.port, 1);
+    if (caller !== undefined) callers.push(caller);
+    for (const line of callers) await answered(line, may, 200);
+    await expect.poll(() => strangers.filter(({ isOver }) => isOver()).length, waits).toBe(round);
+  }
+  expect(dismissed).toEqual(Array.from({ length: 9 }, () => 'gave-way'));
+  isReady.resolve();
+});
+
 test('a place is free again when its connection is over', async () => {
   const dismissed: string[] = [];
   await using served = await serve({ limits: { connectionsMax: 3 }, onRefused: (why) => dismissed.push(why) });

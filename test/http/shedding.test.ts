@@ -58,6 +58,29 @@ describe('as many requests as there may be are being worked on', () => {
     expect(refused).toEqual(['overloaded', 'overloaded', 'overloaded']);
   });
 
+  test('those that tell of the process, and take as long as the database does, are none of them', async () => {
+    const isReady = Promise.withResolvers<void>();
+    const ready = async () => {
+      await isReady.promise;
+      return { isReady: true, checks: {} };
+    };
+    await using served = await serve({ limits: { ...limits, requestsPerConnectionMax: 3 }, ready });
+    const waiting = [await open(served.port), await open(served.port)];
+    for (const { socket } of waiting) socket.write(get('/readyz').repeat(3));
+    expect((await served.call({ path })).status).toBe(200);
+    // On one connection there are not more of them than of any others.
+    waiting[0]?.socket.write(get('/readyz'));
+    expect((await served.call({ path })).status).toBe(200);
+    isReady.resolve();
+    await expect
+      .poll(() => waiting.map(({ heard }) => statusesOf(heard())), waits)
+      .toEqual([
+        [200, 200, 200, 503],
+        [200, 200, 200],
+      ]);
+    for (let round = 0; round < 3; round += 1) expect((await served.call({ path })).status).toBe(200);
+  });
+
   test('one whose caller has gone is still being worked on', async () => {
     const { listSessions, askedTimes, mayAnswer } = held();
     await using served = await serve({ limits, listSessions });
@@ -165,12 +188,34 @@ test('when the requests of a turn have taken enough of it, the others are refuse
   expect(line.heard()).toMatch(/503 [^]*retry-after: 1\r\n[^]*urn:willow:problem:overloaded/u);
   line.socket.write(get(path));
   await expect.poll(() => statusesOf(line.heard()).slice(4), waits).toEqual([200]);
-  // A page may read why.
-  const origin = 'http://localhost:3000';
-  const head = `GET ${path} HTTP/1.1\r\nHost: localhost\r\nOrigin: ${origin}\r\n\r\n`;
-  const page = await open(served.port);
-  page.socket.write(head.repeat(2));
-  await expect.poll(() => statusesOf(page.heard()), waits).toEqual([200, 200]);
+});
+
+test('what tells of the process is recognised with a query too, has a turn of its own, and takes none from others', async () => {
+  await using busy = await serve({ limits: { turnMsMax: 0.000_1 } });
+  const line = await open(busy.port);
+  line.socket.write(get(path).repeat(2) + get('/healthz?from=here'));
+  await expect.poll(() => statusesOf(line.heard()), waits).toEqual([200, 503, 200]);
+  await using asked = await serve({ limits: { vitalTurnMsMax: 0.000_1 } });
+  const other = await open(asked.port);
+  other.socket.write(get('/healthz').repeat(3) + get(path));
+  await expect.poll(() => statusesOf(other.heard()), waits).toEqual([200, 503, 503, 200]);
+});
+
+test('an origin is no way around a turn that is spent, and a page of a named one may read why it is refused', async () => {
+  const named = 'https://app.example.com';
+  for (const [allowedOrigins, origin, allowed] of [
+    [[], 'http://localhost:3000', null],
+    [[named], 'http://localhost:3000', null],
+    [[named], named, named],
+  ] as const) {
+    await using served = await serve({ limits: { turnMsMax: 0.000_1 }, allowedOrigins });
+    const page = await open(served.port);
+    page.socket.write(get(path).replace('\r\n', `\r\nOrigin: ${origin}\r\n`).repeat(2));
+    await expect.poll(() => statusesOf(page.heard()), waits).toEqual([200, 503]);
+    const [, refusal = ''] = page.heard().split('HTTP/1.1 503');
+    expect(/^access-control-allow-origin: (.*)\r$/mu.exec(refusal)?.[1] ?? null).toBe(allowed);
+    expect(/^vary: (.*)\r$/mu.exec(refusal)?.[1] ?? null).toBe(allowedOrigins.length === 0 ? null : 'Origin');
+  }
 });
 
 test('answers that nobody reads are bounded: new requests wait outside, and whoever does not read is cut off', async () => {
