@@ -60,6 +60,15 @@ export async function claimOnce(
   });
 }
 
+/** Whether it is there, and done. A user who is erased takes with him what was asked for him. */
+export async function isDone(pool: pg.Pool, { caller, key }: Once): Promise<boolean> {
+  const { rows } = await ask(pool, {
+    text: 'select from idempotency where caller = $1 and key = $2 and done',
+    values: [caller, key],
+  });
+  return rows.length > 0;
+}
+
 /** Removes some of the oldest that are too old; returns how many. */
 export async function trimOnce(pool: pg.Pool): Promise<number> {
   const { rowCount } = await ask(pool, {

@@ -11,8 +11,8 @@ import { deadlineMs } from '../core/decide.ts';
 import type { UserId } from '../core/ids.ts';
 import { type Event, isLive, type Session, type UserState } from '../core/session.ts';
 import { invariant } from '../runtime/invariant.ts';
-import { ask, DoneBeforeError, FencedError } from './database.ts';
-import type { Once } from './idempotency.ts';
+import { ask, ConflictError, DoneBeforeError, FencedError } from './database.ts';
+import { isDone, type Once } from './idempotency.ts';
 import type { Receipt } from './receipts.ts';
 
 export type Fence = {
@@ -107,8 +107,13 @@ export async function writeChanges(pool: pg.Pool, changes: Changes, fence: Fence
   const { rows } = await ask<{ base: number }>(pool, statementOf(changes, values, fence));
   const [head] = rows;
   if (head !== undefined) return head.base;
-  if (changes.once !== null) throw new DoneBeforeError('what was asked for by this key is done');
+  if (changes.once !== null) throw await whyNotOnce(pool, changes.once);
   throw new FencedError('the ingest lease is held by another process, or has run out');
+}
+
+async function whyNotOnce(pool: pg.Pool, once: Once): Promise<Error> {
+  if (await isDone(pool, once)) return new DoneBeforeError('what was asked for by this key is done');
+  return new ConflictError('what was asked for by this key was erased a moment ago');
 }
 
 function statementOf(

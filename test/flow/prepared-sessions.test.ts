@@ -162,6 +162,7 @@ describe('live: true', () => {
     await voice.say(first.will.topic, withEpoch(first.will, 7));
     expect((await announcedWhen(willow, 'again', 4)).at(-1)).toBe('user.offline phone 7 will');
     await prepare(willow, 'again', { sessionId: 'phone', live: true });
+    expect((await willow.presence('again')).sessions).toMatchObject([{ status: 'online', epoch: null }]);
     expect((await announced(willow, 'again')).slice(4)).toEqual(['session.started phone -', 'user.online phone -']);
   });
 
