@@ -1,6 +1,6 @@
 // Who is connected, and who gives way. There is always room for a newcomer: when all places are taken, the connection on which
 // nothing has been asked for longest is closed, and what strangers ask, who have shown no key, counts for nothing; a caller who does not
-// read what was answered loses the connection too.
+// read what was answered loses the connection too, and when all that is unread is too much, whoever holds most of it: nobody else is refused.
 
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
@@ -16,8 +16,9 @@ type Seat = {
   asked: number;
   /** A caller who may has asked for something since it was last looked at. */
   isUsed: boolean;
-  /** Of answers that are ready, and not all read. */
+  /** Of answers that are ready, and not all read; and whose they are, null where nobody knows. */
   unreadBytes: number;
+  reader: string | null;
   /** How much of its answers the caller had read when last looked at, and since when that has not grown. */
   readBytes: number;
   readAtMs: number;
@@ -25,7 +26,7 @@ type Seat = {
 
 export type ConnectionLimits = Pick<
   HttpLimits,
-  'connectionsMax' | 'unreadBytesMax' | 'unreadMsMax' | 'unreadCrowdedMsMax'
+  'connectionsMax' | 'unreadBytesMax' | 'unreadBytesPerConnectionMax' | 'unreadMsMax'
 >;
 
 /** Why a connection was closed, or never begun. */
@@ -43,6 +44,8 @@ export class Connections {
   readonly #onDismissed: (why: Dismissal) => void;
   /** In the order in which they would give way. */
   readonly #seats = new Map<Socket, Seat>();
+  /** Those with unread bytes. */
+  readonly #holders = new Map<Seat, Socket>();
   #unreadBytes = 0;
 
   constructor(limits: ConnectionLimits, onDismissed: (why: Dismissal) => void) {
@@ -54,8 +57,9 @@ export class Connections {
     return this.#seats.size;
   }
 
-  get isUnreadCrowded(): boolean {
-    return this.#unreadBytes > this.#limits.unreadBytesMax;
+  /** So many answers wait on this connection that there is no use in another. */
+  isUnread(socket: Socket): boolean {
+    return (this.#seats.get(socket)?.unreadBytes ?? 0) >= this.#limits.unreadBytesPerConnectionMax;
   }
 
   watch(server: Server): void {
@@ -97,17 +101,38 @@ export class Connections {
     if (isCall) seat.calls -= 1;
   }
 
-  /** An answer is ready; small ones are as much as the connection itself weighs. */
-  answer(response: ServerResponse, bytes: number): void {
-    const seat = bytes < countedBytesMin ? undefined : this.#seats.get(response.req.socket);
+  /** An answer is ready for a reader; small ones are as much as the connection itself weighs. */
+  answer(response: ServerResponse, bytes: number, reader: string | null): void {
+    const { socket } = response.req;
+    const seat = bytes < countedBytesMin ? undefined : this.#seats.get(socket);
     if (seat === undefined) return;
+    this.#count(seat, bytes);
+    seat.reader = reader;
+    this.#holders.set(seat, socket);
+    response.once('close', () => this.#count(seat, -Math.min(bytes, seat.unreadBytes)));
+    while (this.#unreadBytes > this.#limits.unreadBytesMax && this.#cutLargest());
+  }
+
+  #count(seat: Seat, bytes: number): void {
     seat.unreadBytes += bytes;
     this.#unreadBytes += bytes;
-    response.once('close', () => {
-      const counted = Math.min(bytes, seat.unreadBytes);
-      seat.unreadBytes -= counted;
-      this.#unreadBytes -= counted;
-    });
+    if (seat.unreadBytes === 0) this.#holders.delete(seat);
+  }
+
+  /** Of the reader who holds most, on however many connections, the one that holds most. */
+  #cutLargest(): boolean {
+    const held = new Map<string | null, number>();
+    for (const { reader, unreadBytes } of this.#holders.keys()) {
+      held.set(reader, (held.get(reader) ?? 0) + unreadBytes);
+    }
+    const most = largest(held.keys(), (reader) => held.get(reader) ?? 0);
+    const seat = largest(this.#holders.keys(), (one) => (one.reader === most ? one.unreadBytes : -1));
+    const socket = seat === undefined ? undefined : this.#holders.get(seat);
+    if (seat === undefined || socket === undefined) return false;
+    // Its end is told later, and what it holds counts no more from now on.
+    this.#leave(socket, seat);
+    this.#dismiss(socket, 'unread');
+    return true;
   }
 
   #admit(socket: Socket): void {
@@ -123,6 +148,7 @@ export class Connections {
       asked: 0,
       isUsed: false,
       unreadBytes: 0,
+      reader: null,
       readBytes: 0,
       readAtMs: performance.now(),
     };
@@ -133,8 +159,7 @@ export class Connections {
   /** Of answers that wait behind another one Node does not tell that their connection is gone. */
   #leave(socket: Socket, seat: Seat): void {
     this.#seats.delete(socket);
-    this.#unreadBytes -= seat.unreadBytes;
-    seat.unreadBytes = 0;
+    this.#count(seat, -seat.unreadBytes);
   }
 
   /** A second chance for those who have asked for something since the last look: pools that are in use stay, those who only sit go. */
@@ -161,14 +186,23 @@ export class Connections {
   }
 
   #look(nowMs: number): void {
-    const { unreadCrowdedMsMax, unreadMsMax } = this.#limits;
-    const patienceMs = this.isUnreadCrowded ? unreadCrowdedMsMax : unreadMsMax;
     for (const [socket, seat] of this.#seats) {
       const readBytes = socket.writableLength === 0 ? null : socket.bytesWritten - socket.writableLength;
       if (readBytes === null || readBytes > seat.readBytes) {
         seat.readBytes = readBytes ?? 0;
         seat.readAtMs = nowMs;
-      } else if (nowMs - seat.readAtMs > patienceMs) this.#dismiss(socket, 'unread');
+      } else if (nowMs - seat.readAtMs > this.#limits.unreadMsMax) this.#dismiss(socket, 'unread');
     }
   }
+}
+
+function largest<Item>(items: Iterable<Item>, sizeOf: (item: Item) => number): Item | undefined {
+  let most: Item | undefined;
+  let size = Number.NEGATIVE_INFINITY;
+  for (const item of items) {
+    if (sizeOf(item) <= size) continue;
+    most = item;
+    size = sizeOf(item);
+  }
+  return most;
 }

@@ -24,6 +24,11 @@ export type Caller =
   | { readonly kind: 'api-key-setting' }
   | { readonly kind: 'loopback' };
 
+/** Ids of keys are hexadecimal: none is the name of a kind. */
+export function callerName(caller: Caller): string {
+  return caller.kind === 'key' ? caller.id : caller.kind;
+}
+
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** Who may call the route; `open` is everybody. A route that does not say fails the start. */

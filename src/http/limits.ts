@@ -12,12 +12,12 @@ export type HttpLimits = {
   readonly vitalTurnMsMax: number;
   /** Of one connection: pipelining beyond this is refused. */
   readonly requestsPerConnectionMax: number;
-  /** Answers that are ready, and that their callers have not read. */
+  /** Answers that are ready, and that their callers have not read: beyond it those who hold most are cut off … */
   readonly unreadBytesMax: number;
-  /** How long a caller may take to read an answer … */
+  /** … and those on one connection, before it may ask for more. */
+  readonly unreadBytesPerConnectionMax: number;
+  /** How long a caller may read nothing of an answer. */
   readonly unreadMsMax: number;
-  /** … and how long while there are more unread bytes than there may be. */
-  readonly unreadCrowdedMsMax: number;
   /** Requests of one caller in a window. */
   readonly callerRequestsMax: number;
   readonly callerWindowMs: number;
@@ -34,8 +34,8 @@ export const httpLimits: HttpLimits = {
   vitalTurnMsMax: 200,
   requestsPerConnectionMax: 16,
   unreadBytesMax: 128 * 1024 * 1024,
+  unreadBytesPerConnectionMax: 8 * 1024 * 1024,
   unreadMsMax: 60_000,
-  unreadCrowdedMsMax: 5_000,
   // Two thirds of what one process answers: a caller may use all of it for a while, and never leaves nothing to the others.
   callerRequestsMax: 1_000_000,
   callerWindowMs: 60_000,

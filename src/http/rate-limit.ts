@@ -4,7 +4,7 @@
 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { callerOf } from './auth.ts';
-import type { Caller, HttpServer } from './instance.ts';
+import { callerName, type HttpServer } from './instance.ts';
 import type { HttpLimits } from './limits.ts';
 import { sendProblem } from './problems.ts';
 import { Quota } from './quota.ts';
@@ -22,7 +22,7 @@ export function limitCallers(app: HttpServer, { limits, onRefused }: RateLimitDe
   const quota = new Quota({ max, windowMs: limits.callerWindowMs });
   // No plugin and no promise: on the most read route both are felt.
   const take = (request: FastifyRequest, reply: FastifyReply, done: () => void): void => {
-    const { isOver, remaining, resetSeconds } = quota.take(nameOf(callerOf(request)), performance.now());
+    const { isOver, remaining, resetSeconds } = quota.take(callerName(callerOf(request)), performance.now());
     reply.header('ratelimit', `"caller";r=${remaining};t=${resetSeconds}`);
     if (!isOver) return done();
     onRefused();
@@ -33,9 +33,4 @@ export function limitCallers(app: HttpServer, { limits, onRefused }: RateLimitDe
     if (route.config?.scope === 'open') return;
     route.onRequest = [...[route.onRequest ?? []].flat(), take];
   });
-}
-
-/** Ids of keys are hexadecimal: none is the name of a kind. */
-function nameOf(caller: Caller): string {
-  return caller.kind === 'key' ? caller.id : caller.kind;
 }

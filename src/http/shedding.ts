@@ -6,7 +6,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Connections } from './connections.ts';
 import type { Cors } from './cors.ts';
-import type { HttpServer } from './instance.ts';
+import { callerName, type HttpServer } from './instance.ts';
 import type { HttpLimits } from './limits.ts';
 import { overloaded, type Problem, rawAnswer, sendProblem } from './problems.ts';
 
@@ -87,6 +87,7 @@ export class Shedding {
     app.addHook('preValidation', (request, reply, done) => {
       const isVital = isVitalRoute(request);
       if (!isVital && this.#isFull) return this.#shed(reply, overloaded);
+      if (this.#connections.isUnread(request.raw.socket)) return this.#shed(reply, unread);
       request.isBeingWorkedOn = true;
       // Whoever asks needs no key, and an answer may take as long as the database does: these must not take the places of others.
       if (!isVital) this.#working += 1;
@@ -98,14 +99,14 @@ export class Shedding {
         request.isBeingWorkedOn = false;
         if (!isVitalRoute(request)) this.#working -= 1;
         this.#connections.end(request.raw.socket, isCall(request));
-        if (typeof payload === 'string') this.#connections.answer(reply.raw, payload.length);
+        if (typeof payload === 'string') this.#connections.answer(reply.raw, payload.length, readerOf(request));
       }
       done(null, payload);
     });
   }
 
   get #isFull(): boolean {
-    return this.#working >= this.#limits.requestsMax || this.#connections.isUnreadCrowded;
+    return this.#working >= this.#limits.requestsMax;
   }
 
   get #isCrowded(): boolean {
@@ -133,6 +134,7 @@ export class Shedding {
 /** On open routes, and where a key was refused, nobody knows who asks. */
 const isCall = ({ caller }: FastifyRequest): boolean => caller !== null;
 
+const readerOf = ({ caller }: FastifyRequest): string | null => (caller === null ? null : callerName(caller));
 const isVitalRoute = ({ routeOptions }: FastifyRequest): boolean => routeOptions.config.isVital === true;
 
 /** Where the router ends a path as well. */
@@ -144,6 +146,12 @@ function pathOf({ url = '' }: IncomingMessage): string {
 const tooManyAtOnce: Problem = {
   type: 'overloaded',
   detail: 'there are too many requests on this connection that wait for their answer; use another',
+  headers: { 'retry-after': '1' },
+};
+
+const unread: Problem = {
+  type: 'overloaded',
+  detail: 'there are too many answers on this connection that were not read; read them, or use another',
   headers: { 'retry-after': '1' },
 };
 

@@ -2,6 +2,7 @@
 
 import { afterEach, describe, expect, test } from 'vitest';
 import { ended } from './ada.ts';
+import { knowing, minted } from './keys.ts';
 import { get, type Line, openLine, statusesOf } from './lines.ts';
 import { expectProblem, serve } from './serve.ts';
 
@@ -218,25 +219,82 @@ test('an origin is no way around a turn that is spent, and a page of a named one
   }
 });
 
-test('answers that nobody reads are bounded: new requests wait outside, and whoever does not read is cut off', async () => {
+describe('answers that nobody reads', () => {
   const device = { text: 'x'.repeat(1_000) };
   const many = Array.from({ length: 1_000 }, () => ({ ...ended, device }));
-  const dismissed: string[] = [];
-  const limits = { unreadBytesMax: 8 * 1024 * 1024, unreadCrowdedMsMax: 1_000 };
-  const onRefused = (why: string) => void dismissed.push(why);
-  await using served = await serve({ limits, listSessions: async () => many, onRefused });
-  const idle: Line[] = [];
-  for (let count = 0; count < 4; count += 1) {
-    const line = await open(served.port);
+  const large = `${path}?limit=1000`;
+  const mebibyte = 1024 * 1024;
+
+  async function openDeaf(port: number, says: string): Promise<Line> {
+    const line = await open(port);
     line.socket.pause();
-    line.socket.write(get(`${path}?limit=1000`).repeat(8));
-    idle.push(line);
+    line.socket.write(says);
+    return line;
   }
-  const status = async () => (await served.call({ path: '/users/ada/presence' })).status;
-  await expect.poll(status, waits).toBe(503);
-  expect((await served.call({ path: '/healthz' })).status).toBe(200);
-  await expect.poll(status, waits).toBe(200);
-  expect(dismissed).toContain('unread');
-  for (const { socket } of idle) socket.resume();
-  await expect.poll(() => idle.filter(({ isOver }) => isOver()).length, waits).toBeGreaterThan(0);
-}, 60_000);
+
+  test('are bounded: whoever holds most is cut off, and nobody else is refused', async () => {
+    const dismissed: string[] = [];
+    const onRefused = (why: string) => void dismissed.push(why);
+    await using served = await serve({
+      limits: { unreadBytesMax: 8 * mebibyte },
+      listSessions: async () => many,
+      onRefused,
+    });
+    const deaf: Line[] = [];
+    for (let count = 0; count < 4; count += 1) {
+      deaf.push(await openDeaf(served.port, get(large).repeat(8)));
+      for (const vital of ['/users/ada/presence', '/healthz', large]) {
+        expect((await served.call({ path: vital })).status).toBe(200);
+      }
+    }
+    await expect.poll(() => dismissed.length, waits).toBeGreaterThan(0);
+    expect(new Set(dismissed)).toEqual(new Set(['unread']));
+    for (const { socket } of deaf) socket.resume();
+    await expect.poll(() => deaf.filter(({ isOver }) => isOver()).length, waits).toBe(dismissed.length);
+  });
+
+  test('are those of a key, on however many connections: another that reads slowly loses nothing', async () => {
+    const [greedy, slow] = [minted(), minted()];
+    const dismissed: string[] = [];
+    await using served = await serve({
+      apiKey: 'willow-key-0123456789abcdef',
+      keys: knowing(greedy, slow),
+      limits: { unreadBytesMax: 40 * mebibyte },
+      listSessions: async () => many,
+      onRefused: (why) => dismissed.push(why),
+    });
+    const as = ({ key }: { readonly key: string }) =>
+      get(large).replace('\r\n', `\r\nAuthorization: Bearer ${key}\r\n`);
+    // More than any one of the other's, and less than all of those; the system keeps some of it for either.
+    const slowly = await openDeaf(served.port, as(slow).repeat(14));
+    for (let count = 0; count < 12; count += 1) await openDeaf(served.port, as(greedy).repeat(9));
+    await expect.poll(() => dismissed.length, waits).toBeGreaterThan(0);
+    slowly.socket.resume();
+    await expect.poll(() => statusesOf(slowly.heard()), waits).toEqual(Array.from({ length: 14 }, () => 200));
+    expect(slowly.isOver()).toBe(false);
+  });
+
+  test('keep their own connection from asking for more, and no other', async () => {
+    const refused: string[] = [];
+    let asked = 0;
+    const listSessions = async () => {
+      asked += 1;
+      return many;
+    };
+    const onRefused = (why: string) => void refused.push(why);
+    await using served = await serve({
+      limits: { unreadBytesPerConnectionMax: 4 * mebibyte },
+      listSessions,
+      onRefused,
+    });
+    const deaf = await openDeaf(served.port, get(large).repeat(12));
+    await expect.poll(() => asked, waits).toBe(12);
+    expect((await served.call({ path: large })).status).toBe(200);
+    deaf.socket.write(get('/users/ada/presence'));
+    await expect.poll(() => refused, waits).toEqual(['overloaded']);
+    deaf.socket.resume();
+    await expect.poll(() => statusesOf(deaf.heard()), waits).toEqual([...Array.from({ length: 12 }, () => 200), 503]);
+    deaf.socket.write(get('/users/ada/presence'));
+    await expect.poll(() => statusesOf(deaf.heard()).at(-1), waits).toBe(200);
+  });
+});
