@@ -112,6 +112,8 @@ test('bad settings are all said at once, each with its name', async () => {
     'WEBHOOK_ALLOW_NETWORKS',
     'ROLES',
     'LOG_LEVEL',
+    // What contradicts what, as far as the others are right.
+    'API_KEY',
   ]);
   expect(said.join('\n')).not.toContain('secret');
 });
