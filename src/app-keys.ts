@@ -2,6 +2,7 @@
 
 import type pg from 'pg';
 import type { Base } from './app-ingest.ts';
+import { runTrimming } from './app-trimming.ts';
 import type { Actor } from './core/audit.ts';
 import type { GuardPort } from './http/auth.ts';
 import type { Caller } from './http/instance.ts';
@@ -13,13 +14,11 @@ import type { KeyRing } from './store/key-ring.ts';
 import { createKey, getKey, listKeys, removeKey } from './store/keys.ts';
 
 const usesEveryMs = 1_000;
-const trimEveryMs = 60_000;
-/** While there is more to trim: some 1,000 rows a second at most. */
+/** Some 1,000 rows a second at most. */
 const trimAgainMs = 1_000;
 const backOff = { firstMs: 1_000, lastMs: 30_000 };
 /** A loop that has not succeeded for so long is not working. */
 const usesSilenceMsMax = 15_000;
-const trimSilenceMsMax = 3 * trimEveryMs;
 
 export function actorOf(caller: Caller): Actor {
   switch (caller.kind) {
@@ -53,20 +52,18 @@ export function createAuditPort(pool: pg.Pool): AuditPort {
 
 /** Writes when keys were used, and trims the audit trail, until the signal aborts. */
 export async function runKeyChores(
-  { logger, health }: Base,
+  base: Base,
   { pool, ring }: { readonly pool: pg.Pool; readonly ring: KeyRing },
   signal: AbortSignal,
 ): Promise<void> {
+  const { logger, health } = base;
   const writeUses = async (): Promise<number> => {
     await ring.writeUses();
     return usesEveryMs;
   };
-  const trim = async (): Promise<number> => {
-    const trimmed = await trimAudit(pool);
-    return trimmed === auditTrimRowsMax ? trimAgainMs : trimEveryMs;
-  };
+  const audit = { name: 'audit', trim: () => trimAudit(pool), rowsMax: auditTrimRowsMax, againMs: trimAgainMs };
   await Promise.all([
     loop(writeUses, { name: 'keys', signal, logger, backOff, onSuccess: health.watchLoop('keys', usesSilenceMsMax) }),
-    loop(trim, { name: 'audit', signal, logger, backOff, onSuccess: health.watchLoop('audit', trimSilenceMsMax) }),
+    runTrimming(base, audit, signal),
   ]);
 }

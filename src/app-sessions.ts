@@ -6,13 +6,13 @@ import type pg from 'pg';
 import { type Base, countEvents } from './app-ingest.ts';
 import { actorOf } from './app-keys.ts';
 import type { Tickets } from './app-tickets.ts';
+import { runTrimming } from './app-trimming.ts';
 import type { AuditEntry } from './core/audit.ts';
 import { SessionId, type UserId } from './core/ids.ts';
 import { preparedMessages, whyUnheard } from './core/prepared.ts';
 import type { Signal } from './core/signal.ts';
 import type { Caller } from './http/instance.ts';
 import type { Prepared, PreparePort, PrepareRefusal, PrepareRequest } from './http/routes/prepared-sessions.ts';
-import { loop } from './runtime/loop.ts';
 import { recordAudit } from './store/audit.ts';
 import { commit, type Decide } from './store/commit.ts';
 import { DoneBeforeError } from './store/database.ts';
@@ -22,10 +22,8 @@ import { transact } from './store/transact.ts';
 /** How long births are heard with one ticket. Wills are for ever. */
 const ticketSeconds = 30 * 86_400;
 const sessionIdBytes = 16;
-const trimEveryMs = 60_000;
-/** While there is more to trim: some 4,000 rows a second at most. */
+/** Some 4,000 rows a second at most. */
 const trimAgainMs = 250;
-const trimBackOff = { firstMs: 1_000, lastMs: 30_000 };
 
 export function createPreparePort(base: Base, pool: pg.Pool, { minting }: Tickets): PreparePort {
   return {
@@ -142,8 +140,7 @@ export async function kick(
 }
 
 /** Forgets what was asked for by key more than a day ago, until the signal aborts. */
-export async function runSessionChores({ logger, health }: Base, pool: pg.Pool, signal: AbortSignal): Promise<void> {
-  const trim = async (): Promise<number> => ((await trimOnce(pool)) === onceTrimRowsMax ? trimAgainMs : trimEveryMs);
-  const onSuccess = health.watchLoop('idempotency', 3 * trimEveryMs);
-  await loop(trim, { name: 'idempotency', signal, logger, backOff: trimBackOff, onSuccess });
+export function runSessionChores(base: Base, pool: pg.Pool, signal: AbortSignal): Promise<void> {
+  const once = { name: 'idempotency', trim: () => trimOnce(pool), rowsMax: onceTrimRowsMax, againMs: trimAgainMs };
+  return runTrimming(base, once, signal);
 }

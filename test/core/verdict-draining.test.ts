@@ -15,10 +15,8 @@ import {
   type Verdict,
   verdict,
 } from '../../src/core/verdict.ts';
+import { first, hourMs, minuteMs, nowMs as startMs } from './deliveries.ts';
 
-const startMs = Date.UTC(2026, 10, 23);
-const minuteMs = 60_000;
-const hourMs = 60 * minuteMs;
 const answerMs = 20;
 /** Tries are at most so far apart, without a Retry-After; and what is left is still to be sent. */
 const lateMs = 6 * minuteMs + 1_000;
@@ -26,7 +24,7 @@ const lateMs = 6 * minuteMs + 1_000;
 type Lane = { readonly id: number; sent: number; delivery: DeliveryInHand; nextAtMs: number };
 type End = { readonly lane: number; readonly event: number; readonly verdict: Verdict; readonly atMs: number };
 
-const fresh: DeliveryInHand = { attempts: 0, refusals: 0, firstFailedAtMs: null, eventCount: 1, isDraining: true };
+const fresh: DeliveryInHand = { ...first, isDraining: true };
 
 /** `events` of each lane; `fails` tells of every try. Returns what is not done at once: parked, or the end of all. */
 function drain(options: {

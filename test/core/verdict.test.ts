@@ -14,27 +14,11 @@ import {
   type Verdict,
   verdict,
 } from '../../src/core/verdict.ts';
+import { first, healthy, hourMs, minuteMs, nowMs, unanswered } from './deliveries.ts';
 
-const nowMs = Date.UTC(2026, 10, 23);
-const minuteMs = 60_000;
-const hourMs = 60 * minuteMs;
 const middle = 0.5;
 
-const first: DeliveryInHand = {
-  attempts: 0,
-  refusals: 0,
-  firstFailedAtMs: null,
-  eventCount: 1,
-  isDraining: false,
-};
 const batch: DeliveryInHand = { ...first, eventCount: 7 };
-const healthy: EndpointHealth = { failingSinceMs: null, lastSuccessAtMs: nowMs - minuteMs, failingLanes: 1 };
-const unanswered = (why: 'timeout' | 'connection' | 'tls' | 'blocked'): Attempt => ({
-  kind: 'failed',
-  why,
-  status: null,
-  retryAfterMs: null,
-});
 const outage = attemptOf(503, null);
 
 describe('what an answer means', () => {

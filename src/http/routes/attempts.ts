@@ -1,9 +1,8 @@
 // What was tried for a webhook, and the events that it refused: lists for a person, who gives those a second chance, or up.
 
-import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import { callerOf } from '../auth.ts';
-import { defineCursor, type Page, pageOf } from '../cursor.ts';
+import { type Cursor, defineCursor, sendPage } from '../cursor.ts';
 import type { Caller, HttpServer } from '../instance.ts';
 import { NoBody, PageQuery, ParkedPath, WebhookPath } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
@@ -69,14 +68,22 @@ export function attemptRoutes(
     '/webhooks/:id/attempts',
     { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, querystring: AttemptsQuery } },
     async ({ params, query: { outcome = null, ...query } }, reply) =>
-      list(reply, query, attemptsCursor, (page) => listAttempts(params.id, outcome, page), attemptBody),
+      sendPage(reply, query, {
+        ...byId(attemptsCursor),
+        read: ({ id }, limit) => listAttempts(params.id, outcome, { limit, before: id }),
+        itemOf: attemptBody,
+      }),
   );
 
   app.get(
     '/webhooks/:id/parked',
     { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, querystring: PageQuery } },
     async ({ params, query }, reply) =>
-      list(reply, query, parkedCursor, (page) => listParked(params.id, page), parkedBody),
+      sendPage(reply, query, {
+        ...byId(parkedCursor),
+        read: ({ id }, limit) => listParked(params.id, { limit, before: id }),
+        itemOf: parkedBody,
+      }),
   );
 
   app.post(
@@ -111,16 +118,12 @@ export function attemptRoutes(
   );
 }
 
-async function list<Row extends { readonly id: number }, Item>(
-  reply: FastifyReply,
-  { limit, cursor: text }: z.infer<typeof PageQuery>,
-  cursor: typeof attemptsCursor,
-  read: (page: IdPage) => Promise<readonly Row[] | null>,
-  itemOf: (row: Row) => Item,
-): Promise<Page<Item> | FastifyReply> {
-  const place = text === undefined ? { id: null } : cursor.decode(text);
-  if (place === null) return sendProblem(reply, { type: 'bad-cursor' });
-  const rows = await read({ limit: limit + 1, before: place.id });
-  if (rows === null) return sendProblem(reply, { type: 'unknown-webhook' });
-  return pageOf(rows, limit, { itemOf, cursorOf: ({ id }) => cursor.encode({ id }) });
+/** Newest first, of a webhook that there is. */
+function byId(cursor: Cursor<z.infer<typeof Place>>) {
+  return {
+    cursor,
+    first: { id: null },
+    unknown: { type: 'unknown-webhook' },
+    placeOf: ({ id }: { readonly id: number }) => ({ id }),
+  } as const;
 }

@@ -3,10 +3,9 @@
 import { z } from 'zod';
 import { type AuditAction, auditActions } from '../../core/audit.ts';
 import { isStorableText } from '../../core/ids.ts';
-import { defineCursor, pageOf } from '../cursor.ts';
+import { defineCursor, sendPage } from '../cursor.ts';
 import type { HttpServer } from '../instance.ts';
 import { PageQuery } from '../parameters.ts';
-import { sendProblem } from '../problems.ts';
 import { auditBody } from '../render.ts';
 
 const cursor = defineCursor('audit', z.strictObject({ id: z.int().min(0) }));
@@ -42,11 +41,14 @@ export function auditRoutes(app: HttpServer, listAudit: AuditPort): void {
     '/audit',
     { config: { scope: 'keys:admin' }, schema: { querystring: AuditQuery } },
     async (request, reply) => {
-      const { limit, cursor: text, actor = null, action = null, target = null } = request.query;
-      const place = text === undefined ? { id: null } : cursor.decode(text);
-      if (place === null) return sendProblem(reply, { type: 'bad-cursor' });
-      const records = await listAudit({ actor, action, target }, { limit: limit + 1, before: place.id });
-      return pageOf(records, limit, { itemOf: auditBody, cursorOf: ({ id }) => cursor.encode({ id }) });
+      const { actor = null, action = null, target = null } = request.query;
+      return sendPage(reply, request.query, {
+        cursor,
+        first: { id: null },
+        read: ({ id }, limit) => listAudit({ actor, action, target }, { limit, before: id }),
+        placeOf: ({ id }) => ({ id }),
+        itemOf: auditBody,
+      });
     },
   );
 }

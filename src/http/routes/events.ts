@@ -2,10 +2,9 @@
 
 import { z } from 'zod';
 import type { UserId } from '../../core/ids.ts';
-import { defineCursor, pageOf } from '../cursor.ts';
+import { defineCursor, sendPage } from '../cursor.ts';
 import type { HttpServer } from '../instance.ts';
 import { PageQuery, UserPath } from '../parameters.ts';
-import { sendProblem } from '../problems.ts';
 import { eventBody, type LoggedEvent } from '../render.ts';
 
 const cursor = defineCursor('user-events', z.strictObject({ afterSequence: z.int().min(0) }));
@@ -19,15 +18,13 @@ export function eventRoutes(app: HttpServer, eventsOfUser: EventsOfUserPort): vo
   app.get(
     '/users/:id/events',
     { config: { scope: 'events:read' }, schema: { params: UserPath, querystring: PageQuery } },
-    async (request, reply) => {
-      const { limit, cursor: text } = request.query;
-      const position = text === undefined ? { afterSequence: 0 } : cursor.decode(text);
-      if (position === null) return sendProblem(reply, { type: 'bad-cursor' });
-      const events = await eventsOfUser(request.params.id, { ...position, limit: limit + 1 });
-      return pageOf(events, limit, {
+    async (request, reply) =>
+      sendPage(reply, request.query, {
+        cursor,
+        first: { afterSequence: 0 },
+        read: (from, limit) => eventsOfUser(request.params.id, { ...from, limit }),
+        placeOf: ({ sequence }) => ({ afterSequence: sequence }),
         itemOf: eventBody,
-        cursorOf: ({ sequence }) => cursor.encode({ afterSequence: sequence }),
-      });
-    },
+      }),
   );
 }

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { mintKey } from '../api-key.ts';
 import { callerOf } from '../auth.ts';
-import { defineCursor, pageOf } from '../cursor.ts';
+import { defineCursor, sendPage } from '../cursor.ts';
 import type { Caller, HttpServer, Scope } from '../instance.ts';
 import { NewKey } from '../key-bodies.ts';
 import { KeyPath, NoQuery, PageQuery, timeMsMax } from '../parameters.ts';
@@ -57,15 +57,15 @@ export function keyRoutes(app: HttpServer, port: KeysPort): void {
     return reply.send({ id, key, ...shown });
   });
 
-  app.get('/keys', { config: { scope: 'keys:admin' }, schema: { querystring: PageQuery } }, async (request, reply) => {
-    const { limit, cursor: text } = request.query;
-    const after = text === undefined ? null : cursor.decode(text);
-    if (text !== undefined && after === null) return sendProblem(reply, { type: 'bad-cursor' });
-    return pageOf(await port.list({ limit: limit + 1, after }), limit, {
+  app.get('/keys', { config: { scope: 'keys:admin' }, schema: { querystring: PageQuery } }, async (request, reply) =>
+    sendPage(reply, request.query, {
+      cursor,
+      first: null,
+      read: (after, limit) => port.list({ limit, after }),
+      placeOf: ({ createdAtMs, id }) => ({ createdAtMs, id }),
       itemOf: keyBody,
-      cursorOf: ({ createdAtMs, id }) => cursor.encode({ createdAtMs, id }),
-    });
-  });
+    }),
+  );
 
   app.get('/keys/:id', { config: { scope: 'keys:admin' }, schema: { params: KeyPath } }, async (request, reply) => {
     const key = await port.get(request.params.id);

@@ -4,7 +4,7 @@
 import { z } from 'zod';
 import { type QuarantineReason, quarantineReasons } from '../../core/signal.ts';
 import { callerOf } from '../auth.ts';
-import { defineCursor, pageOf } from '../cursor.ts';
+import { defineCursor, sendPage } from '../cursor.ts';
 import type { Caller, HttpServer } from '../instance.ts';
 import { MessagePath, NoQuery, PageQuery } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
@@ -42,11 +42,14 @@ export function quarantineRoutes(app: HttpServer, { list, get, remove }: Quarant
     '/quarantine',
     { config: { scope: 'quarantine:admin' }, schema: { querystring: QuarantineQuery } },
     async (request, reply) => {
-      const { limit, cursor: text, reason = null } = request.query;
-      const place = text === undefined ? { id: null } : cursor.decode(text);
-      if (place === null) return sendProblem(reply, { type: 'bad-cursor' });
-      const rows = await list({ limit: limit + 1, before: place.id, reason });
-      return pageOf(rows, limit, { itemOf: quarantinedBody, cursorOf: ({ id }) => cursor.encode({ id }) });
+      const { reason = null } = request.query;
+      return sendPage(reply, request.query, {
+        cursor,
+        first: { id: null },
+        read: ({ id }, limit) => list({ limit, before: id, reason }),
+        placeOf: ({ id }) => ({ id }),
+        itemOf: quarantinedBody,
+      });
     },
   );
 

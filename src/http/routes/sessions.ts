@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { SessionId, type UserId } from '../../core/ids.ts';
 import type { Session } from '../../core/session.ts';
 import { callerOf } from '../auth.ts';
-import { defineCursor, pageOf } from '../cursor.ts';
+import { defineCursor, sendPage } from '../cursor.ts';
 import type { Caller, HttpServer } from '../instance.ts';
 import { NoQuery, PageQuery, SessionPath, timeMsMax, UserPath } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
@@ -28,16 +28,14 @@ export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsP
   app.get(
     '/users/:id/sessions',
     { config: { scope: 'presence:read' }, schema: { params: UserPath, querystring: PageQuery } },
-    async (request, reply) => {
-      const { limit, cursor: text } = request.query;
-      const after = text === undefined ? null : cursor.decode(text);
-      if (text !== undefined && after === null) return sendProblem(reply, { type: 'bad-cursor' });
-      const sessions = await listSessions(request.params.id, { limit: limit + 1, after });
-      return pageOf(sessions, limit, {
+    async (request, reply) =>
+      sendPage(reply, request.query, {
+        cursor,
+        first: null,
+        read: (after, limit) => listSessions(request.params.id, { limit, after }),
+        placeOf: ({ startedAtMs, sessionId }) => ({ startedAtMs, sessionId }),
         itemOf: sessionBody,
-        cursorOf: ({ startedAtMs, sessionId }) => cursor.encode({ startedAtMs, sessionId }),
-      });
-    },
+      }),
   );
 
   app.delete(

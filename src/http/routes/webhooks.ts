@@ -5,7 +5,7 @@ import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { EventType } from '../../core/session.ts';
 import { callerOf } from '../auth.ts';
-import { defineCursor, pageOf } from '../cursor.ts';
+import { defineCursor, sendPage } from '../cursor.ts';
 import { badBody } from '../failures.ts';
 import type { Caller, HttpServer } from '../instance.ts';
 import { NoBody, PageQuery, timeMsMax, WebhookPath } from '../parameters.ts';
@@ -100,15 +100,14 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
   app.get(
     '/webhooks',
     { config: { scope: 'webhooks:admin' }, schema: { querystring: PageQuery } },
-    async (request, reply) => {
-      const { limit, cursor: text } = request.query;
-      const after = text === undefined ? null : cursor.decode(text);
-      if (text !== undefined && after === null) return sendProblem(reply, { type: 'bad-cursor' });
-      return pageOf(await port.list({ limit: limit + 1, after }), limit, {
+    async (request, reply) =>
+      sendPage(reply, request.query, {
+        cursor,
+        first: null,
+        read: (after, limit) => port.list({ limit, after }),
+        placeOf: ({ createdAtMs, id }) => ({ createdAtMs, id }),
         itemOf: webhookBody,
-        cursorOf: ({ createdAtMs, id }) => cursor.encode({ createdAtMs, id }),
-      });
-    },
+      }),
   );
 
   app.get(
