@@ -25,6 +25,7 @@ import { createSealing } from './runtime/sealing.ts';
 import { StartError } from './runtime/start-error.ts';
 import type { Settings } from './settings.ts';
 import { ask, ConflictError, DatabaseAwayError, openPool } from './store/database.ts';
+import { readDeployment } from './store/deployment.ts';
 import { eraseUser } from './store/erase.ts';
 import { KeyRing } from './store/key-ring.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
@@ -61,6 +62,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   const health = new Health(nowMs);
   health.add('database', async () => ({ ok: (await ask(api, { text: 'select 1' })).rowCount === 1 }));
   const tickets = await openTickets(pool, settings, logger);
+  const cursorKey = await readDeployment(pool);
   const base: Base = {
     settings,
     pool,
@@ -76,7 +78,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   const lanes = openLanes(base, opened);
   if (lanes !== null) await adoptNewestKey(lanes.pool, lanes.sealing, logger);
   const ring = new KeyRing(api, { nowMs, monotonicMs: () => performance.now() });
-  const http = createHttp(base, { api, lanes, ring, tickets });
+  const http = createHttp(base, { api, lanes, ring, tickets, cursorKey });
   opened.defer(() => closeHttp(http));
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });
   run(opened, (signal) => runKeyChores(base, { pool: api, ring }, signal));
@@ -162,9 +164,10 @@ type HttpParts = {
   readonly lanes: LanesParts | null;
   readonly ring: KeyRing;
   readonly tickets: Tickets;
+  readonly cursorKey: string;
 };
 
-function createHttp(base: Base, { api: pool, lanes, ring, tickets }: HttpParts): HttpServer {
+function createHttp(base: Base, { api: pool, lanes, ring, tickets, cursorKey }: HttpParts): HttpServer {
   const { settings, scope, logger, health, metrics } = base;
   const targetRules = targetRulesOf(settings);
   return createHttpServer({
@@ -175,6 +178,7 @@ function createHttp(base: Base, { api: pool, lanes, ring, tickets }: HttpParts):
     limits: { connectionsMax: connectionsMax(openFilesMax()) },
     onRefused: (why) => metrics.refused.inc({ why }),
     hasApi: settings.ROLES.includes('api'),
+    cursorKey,
     logger,
     isUnavailable: (error) => error instanceof DatabaseAwayError || error instanceof ConflictError,
     presence: createPresenceReader(pool, scope),

@@ -44,6 +44,8 @@ export type HttpDeps = SessionsPort & {
   readonly metrics: MetricsPort;
   /** False: health and metrics only. */
   readonly hasApi: boolean;
+  /** Of the database behind it: what the cursors of lists are signed with. */
+  readonly cursorKey: string;
   /** Null: no key is needed, and this machine alone is served. */
   readonly apiKey: string | null;
   /** Of the web pages that may call from a browser, besides those of this machine where no key is needed. */
@@ -86,6 +88,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   }).withTypeProvider<ZodTypeProvider>();
 
   app.setValidatorCompiler(validatorCompiler);
+  app.decorate('cursorKey', deps.cursorKey);
   readBodies(app);
   answerFailures(app, deps);
   shedding.watch(app);

@@ -76,6 +76,7 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   apiKey: null,
   allowedOrigins: [],
   hasApi: true,
+  cursorKey: 'a database',
   isUnavailable: (error) => error instanceof DatabaseAway,
   presence: async (userId) => ({
     userId,
