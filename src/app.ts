@@ -173,7 +173,7 @@ function createHttp(base: Base, { api: pool, lanes, ring, tickets }: HttpParts):
     audit: createAuditPort(pool),
     allowedOrigins: settings.CORS_ORIGINS ?? [],
     limits: { connectionsMax: connectionsMax(openFilesMax()) },
-    onRefused: (why) => metrics.refused.inc({ why }),
+    onRefused: (why) => metrics.http.refused.inc({ why }),
     hasApi: settings.ROLES.includes('api'),
     logger,
     isUnavailable: (error) => error instanceof DatabaseAwayError || error instanceof ConflictError,
