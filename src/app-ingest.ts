@@ -59,7 +59,7 @@ const trimBackOff = { firstMs: 1_000, lastMs: 30_000 };
 const sessionExpirySeconds = 7 * 86_400;
 
 export function countEvents({ metrics }: Base, { events }: Committed): void {
-  for (const { type } of events) metrics.events.inc({ type });
+  for (const { type } of events) metrics.ingest.events.inc({ type });
 }
 
 async function timedCommit(
@@ -68,7 +68,7 @@ async function timedCommit(
   fence: Fence,
   order: Order | null = null,
 ): Promise<Committed> {
-  const stopTimer = base.metrics.commit.startTimer();
+  const stopTimer = base.metrics.ingest.commit.startTimer();
   const committed = await commit(base.pool, entries, base.decide, fence, order);
   stopTimer();
   countEvents(base, committed);
@@ -146,7 +146,7 @@ async function settle(
     acknowledge: connection.acknowledge,
   });
   const settleMs = base.nowMs() - (batch[0]?.receivedAtMs ?? base.nowMs());
-  base.metrics.settled(settled, settleMs);
+  base.metrics.ingest.settled(settled, settleMs);
   logBatch(base.logger, settled, settleMs);
 }
 
@@ -175,7 +175,7 @@ export async function runIngest(base: Base, listener: Listener, signal: AbortSig
     return { ok: pendingMs <= loopSilenceMsMax, pendingMs };
   });
   const trim = async (): Promise<number> => {
-    metrics.trimmed.inc(await trimQuarantine(pool, settings.QUARANTINE_ROWS_MAX));
+    metrics.ingest.trimmed.inc(await trimQuarantine(pool, settings.QUARANTINE_ROWS_MAX));
     return trimEveryMs;
   };
   await Promise.all([

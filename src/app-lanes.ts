@@ -51,7 +51,7 @@ export async function runLanes(base: Base, parts: LanesParts, signal: AbortSigna
   const tried = new Set<string>();
   const port = lanesPort(base, parts, tried);
   const lanes = new Lanes({ ...port, lane: laneDeps(base, parts, { log, recorder, tried }), logger });
-  metrics.watchLanes(() => lanes.lags(), nowMs);
+  metrics.webhooks.watchLanes(() => lanes.lags(), nowMs);
   const trim = async (): Promise<number> => {
     const ids = [...tried].slice(0, trimEndpointsMax);
     if (ids.length === 0) return trimEveryMs;
@@ -114,11 +114,11 @@ function laneDeps(
     send: (endpoint, message, kill) => sendTo(sender, endpoint, message, nowMs, kill),
     nowMs,
     random: Math.random,
-    delivered: (events, atMs) => metrics.delivered(events.map((event) => atMs - event.atMs)),
+    delivered: (events, atMs) => metrics.webhooks.delivered(events.map((event) => atMs - event.atMs)),
     attempted: ({ attempt, durationMs, detail }, { endpointId, lane }, events, verdict) => {
       const outcome = attempt.kind;
       tried.add(endpointId);
-      metrics.attempts.inc({ outcome });
+      metrics.webhooks.attempts.inc({ outcome });
       const level = verdict === 'done' ? 'debug' : verdict === 'retry' ? 'info' : 'warn';
       logger[level]({ event: 'delivery.attempted', endpointId, lane, events, outcome, verdict, detail, durationMs });
     },

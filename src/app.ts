@@ -176,7 +176,7 @@ function createHttp(base: Base, { api: pool, lanes, ring, tickets, cursorKey }: 
     audit: createAuditPort(pool),
     allowedOrigins: settings.CORS_ORIGINS ?? [],
     limits: { connectionsMax: connectionsMax(openFilesMax()) },
-    onRefused: (why) => metrics.refused.inc({ why }),
+    onRefused: (why) => metrics.http.refused.inc({ why }),
     hasApi: settings.ROLES.includes('api'),
     cursorKey,
     logger,

@@ -1,4 +1,4 @@
-// docs/http.md and the code agree: the calls, who may make them, what they answer, the problems and the metrics.
+// docs/http.md and the code agree: the calls, who may make them, what they answer, and the problems.
 
 import { globSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
@@ -24,7 +24,6 @@ import {
 import { bodyBytesMax, parameterCharactersMax } from '../../src/http/server.ts';
 import { socketLimits } from '../../src/http/sockets.ts';
 import { newWebhook } from '../../src/http/webhook-bodies.ts';
-import { Metrics } from '../../src/metrics.ts';
 import { attempt, hook, hooks, parked } from '../http/hook.ts';
 import { apiKey } from '../http/keys.ts';
 
@@ -231,13 +230,4 @@ test('every limit is listed, and none is made up', () => {
 
 test('every scope is explained, and none is made up', () => {
   expect(rowsBelow('## Who may call').map(([scope]) => plain(scope))).toEqual([...scopes]);
-});
-
-test('every metric is listed, and none is made up', async () => {
-  const metrics = new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true }));
-  metrics.watchLanes(() => [], Date.now);
-  const names = (await metrics.registry.getMetricsAsJSON())
-    .map(({ name }) => name)
-    .filter((name) => name.startsWith('willow_'));
-  expect(rowsBelow('### `GET /metrics`').map(([name]) => plain(name))).toEqual(names);
 });

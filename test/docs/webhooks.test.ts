@@ -11,7 +11,6 @@ import {
   retryScheduleMs,
 } from '../../src/core/verdict.ts';
 import { newWebhook } from '../../src/http/webhook-bodies.ts';
-import { Metrics } from '../../src/metrics.ts';
 import { parseSettings } from '../../src/settings.ts';
 import { endpointsMax, rotationMs } from '../../src/store/endpoints.ts';
 import { answerBytesMax } from '../../src/webhooks/exchange.ts';
@@ -19,6 +18,7 @@ import { type LogEvent, messageOf, testMessage, type WireEvent, webhookBodies } 
 import { sendTimeouts } from '../../src/webhooks/send.ts';
 import { parseNetworks, registrationProblem } from '../../src/webhooks/target-guard.ts';
 import { documented } from '../support/documented.ts';
+import { everyMetric } from '../support/every-metric.ts';
 
 const page = readFileSync(new URL('../../docs/webhooks.md', import.meta.url), 'utf8');
 const blocks = [...page.matchAll(/^```json (.+)\n([^`]*)^```$/gm)].map(
@@ -107,9 +107,7 @@ test('the numbers are those that hold', () => {
 });
 
 test('the metrics that it names are there', async () => {
-  const metrics = new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true }));
-  metrics.watchLanes(() => [], Date.now);
-  const names = (await metrics.registry.getMetricsAsJSON()).map(({ name }) => name);
+  const names = (await everyMetric()).map(({ name }) => name);
   const named = page.match(/willow_\w+/g) ?? [];
   expect(named.length).toBeGreaterThan(0);
   for (const name of named) expect(names).toContain(name);

@@ -1,0 +1,15 @@
+// Every metric that a process of all roles has, without the process.
+
+import { Metrics } from '../../src/metrics.ts';
+
+export type MetricShape = { readonly name: string; readonly type: string; readonly labels: readonly string[] };
+
+export async function everyMetric(): Promise<readonly MetricShape[]> {
+  const metrics = new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true }));
+  metrics.webhooks.watchLanes(() => [], Date.now);
+  const found = await metrics.registry.getMetricsAsJSON();
+  return found.map(({ name, type }) => {
+    const { labelNames = [] } = metrics.registry.getSingleMetric(name) as { readonly labelNames?: readonly string[] };
+    return { name, type: String(type), labels: labelNames };
+  });
+}
