@@ -236,7 +236,7 @@ describe('answers that nobody reads', () => {
     const dismissed: string[] = [];
     const onRefused = (why: string) => void dismissed.push(why);
     await using served = await serve({
-      limits: { unreadBytesMax: 8 * mebibyte },
+      limits: { unreadBytesMax: 8 * mebibyte, turnMsMax: 60_000 },
       listSessions: async () => many,
       onRefused,
     });
@@ -259,7 +259,7 @@ describe('answers that nobody reads', () => {
     await using served = await serve({
       apiKey: 'willow-key-0123456789abcdef',
       keys: knowing(greedy, slow),
-      limits: { unreadBytesMax: 40 * mebibyte },
+      limits: { unreadBytesMax: 40 * mebibyte, turnMsMax: 60_000 },
       listSessions: async () => many,
       onRefused: (why) => dismissed.push(why),
     });
