@@ -35,7 +35,7 @@ export type Presence = Known & {
   readonly isStale: boolean;
 };
 
-export function presenceOf(known: Known, link: LinkView): Presence {
+export function presenceOf<Of extends Known>(known: Of, link: LinkView): Of & Presence {
   const sessions = known.sessions.filter((session): session is ShownSession => session.status !== 'ended');
   return {
     ...known,

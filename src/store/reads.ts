@@ -18,6 +18,10 @@ import {
 } from './rows.ts';
 import { loadInTurns } from './turns.ts';
 
+/** 0 where the user has no row. */
+type Version = { readonly revision: number };
+export type VersionedPresence = Presence & Version;
+
 export type LoggedEvent = Event & { readonly position: number };
 
 const usersPerQueryMax = 1_000;
@@ -26,7 +30,7 @@ const queriesInFlightMax = 2;
 
 /** Fewer columns than a decision needs, and times as numbers: what this query costs is what a presence request costs. */
 const presenceSql = `
-  select link.*, u.user_id, u.sequence, ${timeMs('u.since')} as since, ${timeMs('u.last_seen_at')} as last_seen_at,
+  select link.*, u.user_id, u.revision, u.sequence, ${timeMs('u.since')} as since, ${timeMs('u.last_seen_at')} as last_seen_at,
     s.session_id, s.status::text, case when not s.unheard then s.epoch end as epoch, s.client_id, s.device,
     ${timeMs('s.started_at')} as started_at,
     ${timeMs('s.last_seen_at')} as session_seen_at
@@ -39,7 +43,7 @@ function timeMs(column: string): string {
   return `date_part('epoch', ${column}) * 1000`;
 }
 
-type UserColumns = Pick<UserRow, 'user_id' | 'sequence' | 'since' | 'last_seen_at'>;
+type UserColumns = Pick<UserRow, 'user_id' | 'revision' | 'sequence' | 'since' | 'last_seen_at'>;
 type SessionColumns = Pick<
   SessionRow,
   'session_id' | 'epoch' | 'client_id' | 'device' | 'started_at' | 'session_seen_at'
@@ -49,8 +53,8 @@ type PresenceRow = LinkViewRow &
   (SessionColumns | { readonly session_id: null });
 
 /** Presence of a user; concurrent requests become one query. */
-export function createPresenceReader(pool: pg.Pool, scope: LinkScope): (userId: UserId) => Promise<Presence> {
-  const read = async (userIds: readonly UserId[]): Promise<Presence[]> => {
+export function createPresenceReader(pool: pg.Pool, scope: LinkScope): (userId: UserId) => Promise<VersionedPresence> {
+  const read = async (userIds: readonly UserId[]): Promise<VersionedPresence[]> => {
     const { rows } = await ask<PresenceRow>(pool, {
       name: 'presence',
       text: presenceSql,
@@ -63,12 +67,13 @@ export function createPresenceReader(pool: pg.Pool, scope: LinkScope): (userId: 
   return loadInTurns(read, { queriesInFlightMax, idsPerQueryMax: usersPerQueryMax });
 }
 
-function knownOf(userId: UserId, rows: readonly PresenceRow[]): Known {
+function knownOf(userId: UserId, rows: readonly PresenceRow[]): Known & Version {
   const [user] = rows;
-  if (user === undefined || user.user_id === null) return { ...unknownUser(userId), sessions: [] };
+  if (user === undefined || user.user_id === null) return { ...unknownUser(userId), revision: 0, sessions: [] };
   const sessions = rows.flatMap((row) => (row.session_id === null ? [] : [shownSessionOf(row)]));
+  const { revision, sequence } = user;
   const sinceMs = roundedOrNull(user.since);
-  return { userId, sequence: user.sequence, sinceMs, lastSeenAtMs: roundedOrNull(user.last_seen_at), sessions };
+  return { userId, revision, sequence, sinceMs, lastSeenAtMs: roundedOrNull(user.last_seen_at), sessions };
 }
 
 function shownSessionOf(row: SessionColumns): ShownSession {

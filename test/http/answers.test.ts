@@ -24,6 +24,7 @@ test('presence shows these fields and no others', async () => {
       status: 'online',
       sinceMs: atMs,
       lastSeenAtMs: atMs + 1_500,
+      revision: 9,
       sequence: 3,
       sessions: [online, lost],
       asOfMs: atMs + 4_000,

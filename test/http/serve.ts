@@ -81,6 +81,7 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   presence: async (userId) => ({
     userId,
     status: 'offline',
+    revision: 0,
     sequence: 0,
     sinceMs: null,
     lastSeenAtMs: null,
