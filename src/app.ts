@@ -29,8 +29,9 @@ import { readDeployment } from './store/deployment.ts';
 import { eraseUser } from './store/erase.ts';
 import { KeyRing } from './store/key-ring.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
+import { createPresenceReader } from './store/presence-reader.ts';
 import { getQuarantined, listQuarantine, removeQuarantined } from './store/quarantine.ts';
-import { createPresenceReader, listEventsOfUser, listSessions } from './store/reads.ts';
+import { listEventsOfUser, listSessions } from './store/reads.ts';
 import { createSender } from './webhooks/send.ts';
 import { parseNetworks, registrationProblem, type TargetRules } from './webhooks/target-guard.ts';
 

@@ -2,7 +2,6 @@
 // every new holder gets a larger token, and a write that names an older one is refused (write.ts).
 
 import type pg from 'pg';
-import type { LinkView } from '../core/presence.ts';
 import { ask, FencedError } from './database.ts';
 
 export type Lease = { readonly clientId: string; readonly token: number };
@@ -157,10 +156,4 @@ export async function othersCaughtUpAtMs(pool: pg.Pool, scope: LinkScope): Promi
     values: [scope.clientId, scope.sharedGroup],
   });
   return rows[0]?.caught_up_at ?? null;
-}
-
-export type LinkViewRow = { readonly is_up: boolean; readonly heard_at: number | null; readonly gap_at: number | null };
-
-export function linkViewOf(row: LinkViewRow | undefined): LinkView {
-  return { isUp: row?.is_up ?? false, heardAtMs: row?.heard_at ?? null, gapAtMs: row?.gap_at ?? null };
 }

@@ -4,7 +4,8 @@ import type { Signal } from '../../src/core/signal.ts';
 import { openPool } from '../../src/store/database.ts';
 import { findDueUsers } from '../../src/store/deadlines.ts';
 import { loadUsers } from '../../src/store/load.ts';
-import { createPresenceReader, listEventsOfUser, listSessions } from '../../src/store/reads.ts';
+import { createPresenceReader } from '../../src/store/presence-reader.ts';
+import { listEventsOfUser, listSessions } from '../../src/store/reads.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 
 type Pool = ReturnType<typeof openPool>;

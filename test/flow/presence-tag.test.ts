@@ -6,7 +6,7 @@ import { presenceTag } from '../../src/http/etag.ts';
 import { presenceBody } from '../../src/http/render.ts';
 import { openPool } from '../../src/store/database.ts';
 import { eraseUser } from '../../src/store/erase.ts';
-import { createPresenceReader } from '../../src/store/reads.ts';
+import { createPresenceReader } from '../../src/store/presence-reader.ts';
 import { createDatabase } from '../support/database.ts';
 import { anySignal, live } from '../support/lives.ts';
 import { chanceOf } from '../support/storm.ts';
