@@ -7,16 +7,18 @@ import { howToMakeAKey, keysOf, secretKeysMax } from './runtime/secret-key.ts';
 import { parseNetworks } from './webhooks/target-guard.ts';
 
 /** Decimal digits and nothing else: white space is not 0, and 1e3 is a typing error. */
-function wholeNumber(max: number) {
-  const sentence = `must be a whole number from 0 to ${max}`;
+function wholeNumber(max: number, min = 0) {
+  const sentence = `must be a whole number from ${min} to ${max}`;
   const digits = z.string().regex(/^\d{1,15}$/u, sentence);
-  return digits.transform(Number).refine((value) => value <= max, sentence);
+  return digits.transform(Number).refine((value) => value >= min && value <= max, sentence);
 }
 
 export const port = wholeNumber(65_535);
 export const milliseconds = wholeNumber(86_400_000);
 export const leaseMilliseconds = wholeNumber(leaseMsMax);
 export const rows = wholeNumber(1_000_000);
+/** As many as ten years. */
+export const days = wholeNumber(3_650, 1);
 export const root = z
   .string()
   .regex(/^[^#+\0]*[^#+\0/]$/u, 'must be a topic without + and #, and not end in /')

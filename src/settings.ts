@@ -8,6 +8,7 @@ import { JsonPointer } from './core/json.ts';
 import { Origins } from './http/cors.ts';
 import { logLevels } from './runtime/logger.ts';
 import {
+  days,
   keys,
   leaseMilliseconds,
   milliseconds,
@@ -150,6 +151,12 @@ export const settingsTable = {
     default: 'false',
     description:
       'Whether every message needs a ticket that a prepared session gave its client: true or false. A ticket that is there must be valid either way.',
+  },
+  EVENT_RETENTION_DAYS: {
+    schema: days,
+    default: '30',
+    description:
+      'How many days events are kept, and sessions that have ended, 1 to 3650. What an enabled webhook has not got yet is kept longer; of each user his newest events and sessions for ever.',
   },
   QUARANTINE_ROWS_MAX: {
     schema: rows,
