@@ -61,9 +61,9 @@ export async function runKeyChores(
     await ring.writeUses();
     return usesEveryMs;
   };
-  const audit = { name: 'audit', trim: () => trimAudit(pool), rowsMax: auditTrimRowsMax, againMs: trimAgainMs };
+  const trim = async () => (await trimAudit(pool)) === auditTrimRowsMax;
   await Promise.all([
     loop(writeUses, { name: 'keys', signal, logger, backOff, onSuccess: health.watchLoop('keys', usesSilenceMsMax) }),
-    runTrimming(base, audit, signal),
+    runTrimming(base, { name: 'audit', trim, againMs: trimAgainMs }, signal),
   ]);
 }

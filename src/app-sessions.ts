@@ -141,6 +141,6 @@ export async function kick(
 
 /** Forgets what was asked for by key more than a day ago, until the signal aborts. */
 export function runSessionChores(base: Base, pool: pg.Pool, signal: AbortSignal): Promise<void> {
-  const once = { name: 'idempotency', trim: () => trimOnce(pool), rowsMax: onceTrimRowsMax, againMs: trimAgainMs };
-  return runTrimming(base, once, signal);
+  const trim = async () => (await trimOnce(pool)) === onceTrimRowsMax;
+  return runTrimming(base, { name: 'idempotency', trim, againMs: trimAgainMs }, signal);
 }

@@ -10,18 +10,17 @@ const silenceMsMax = 3 * everyMs;
 
 export type Trimming = {
   readonly name: string;
-  /** Returns how many rows it removed; when that is `rowsMax` there may be more. */
-  readonly trim: () => Promise<number>;
-  readonly rowsMax: number;
+  /** Removes some of it, and returns whether there may be more. */
+  readonly trim: () => Promise<boolean>;
   /** Until the next step while there is more. */
   readonly againMs: number;
 };
 
 export async function runTrimming(
   { logger, health }: Pick<Base, 'logger' | 'health'>,
-  { name, trim, rowsMax, againMs }: Trimming,
+  { name, trim, againMs }: Trimming,
   signal: AbortSignal,
 ): Promise<void> {
-  const step = async (): Promise<number> => ((await trim()) === rowsMax ? againMs : everyMs);
+  const step = async (): Promise<number> => ((await trim()) ? againMs : everyMs);
   await loop(step, { name, signal, logger, backOff, onSuccess: health.watchLoop(name, silenceMsMax) });
 }

@@ -5,6 +5,7 @@ import type pg from 'pg';
 import { type AppSettings, type Base, createListener, runIngest } from './app-ingest.ts';
 import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
 import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
+import { runRetention } from './app-retention.ts';
 import { createPreparePort, kick, runSessionChores } from './app-sessions.ts';
 import { openTickets, type Tickets } from './app-tickets.ts';
 import { adoptNewestKey, createWebhooksPort } from './app-webhooks.ts';
@@ -84,6 +85,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });
   run(opened, (signal) => runKeyChores(base, { pool: api, ring }, signal));
   run(opened, (signal) => runSessionChores(base, api, signal));
+  run(opened, (signal) => runRetention(base, api, signal));
   if (settings.ROLES.includes('ingest')) {
     const listening = createListener(base);
     listener = listening;

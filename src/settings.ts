@@ -5,55 +5,24 @@ import { z } from 'zod';
 import { BrokerUrl, HostName } from './broker-settings.ts';
 import { contradictions } from './contradictions.ts';
 import { JsonPointer } from './core/json.ts';
-import { leaseMsMax } from './core/ticket.ts';
 import { Origins } from './http/cors.ts';
 import { logLevels } from './runtime/logger.ts';
-import { howToMakeAKey, keysOf, secretKeysMax } from './runtime/secret-key.ts';
-import { parseNetworks } from './webhooks/target-guard.ts';
-
-/** Decimal digits and nothing else: white space is not 0, and 1e3 is a typing error. */
-function wholeNumber(max: number) {
-  const sentence = `must be a whole number from 0 to ${max}`;
-  const digits = z.string().regex(/^\d{1,15}$/u, sentence);
-  return digits.transform(Number).refine((value) => value <= max, sentence);
-}
-
-const port = wholeNumber(65_535);
-const milliseconds = wholeNumber(86_400_000);
-const leaseMilliseconds = wholeNumber(leaseMsMax);
-const rows = wholeNumber(1_000_000);
-const root = z
-  .string()
-  .regex(/^[^#+\0]*[^#+\0/]$/u, 'must be a topic without + and #, and not end in /')
-  .max(1_024);
-const name = z.string().min(1).max(256);
-const secret = z.string().min(1).max(4_096);
-const path = z.string().min(1).max(4_096);
-
-const yesOrNo = z.enum(['true', 'false'], 'must be true or false').transform((text) => text === 'true');
-
-const keysSentence = `must be 32 bytes as base64url (up to ${secretKeysMax} of them, commas in between); ${howToMakeAKey}`;
-const keys = z
-  .string()
-  .refine((text) => keysOf(text) !== null, keysSentence)
-  .transform(keysOf);
-
-const networks = z.string().transform((text, context) => {
-  const parsed = parseNetworks(text);
-  if (parsed.kind === 'problem') context.addIssue(parsed.problem);
-  return text.split(',').map((network) => network.trim());
-});
-
-const allRoles = ['ingest', 'api', 'webhooks'] as const;
-const roles = z
-  .string()
-  .transform((list) => [...new Set(list.split(',').map((role) => role.trim()))])
-  .pipe(z.array(z.enum(allRoles, `must be some of ${allRoles.join(',')}`)).min(1));
-
-function url(protocols: readonly string[]) {
-  const isOk = (text: string) => URL.canParse(text) && protocols.some((protocol) => text.startsWith(protocol));
-  return z.string().refine(isOk, `must be a URL that begins with ${protocols.join(' or ')}`);
-}
+import {
+  days,
+  keys,
+  leaseMilliseconds,
+  milliseconds,
+  name,
+  networks,
+  path,
+  port,
+  roles,
+  root,
+  rows,
+  secret,
+  url,
+  yesOrNo,
+} from './setting-values.ts';
 
 type Setting = {
   readonly schema: z.ZodType;
@@ -182,6 +151,12 @@ export const settingsTable = {
     default: 'false',
     description:
       'Whether every message needs a ticket that a prepared session gave its client: true or false. A ticket that is there must be valid either way.',
+  },
+  EVENT_RETENTION_DAYS: {
+    schema: days,
+    default: '30',
+    description:
+      'How many days events are kept, and sessions that have ended, 1 to 3650. What an enabled webhook has not got yet is kept longer; of each user his newest events and sessions for ever.',
   },
   QUARANTINE_ROWS_MAX: {
     schema: rows,

@@ -3,6 +3,7 @@
 
 import type pg from 'pg';
 import { ask } from './database.ts';
+import { logHorizon } from './retention.ts';
 import type { Tx } from './transact.ts';
 
 export type Gone = { readonly kind: 'gone'; readonly startsAfter: number };
@@ -39,9 +40,6 @@ const clockMarginMs = 60_000;
 export async function positionBefore(pool: pg.Pool, sinceMs: number): Promise<number | Gone> {
   const { rows } = await ask<Head>(pool, { text: 'select position, trimmed from log_head' });
   const { position: head, trimmed } = rows[0] ?? { position: 0, trimmed: 0 };
-  // Each user's newest event may be there still, behind the gap: if the first that is left is older, so is all that is gone.
-  const oldest = await nextEvent(pool, trimmed - 1);
-  if (trimmed > 0 && (oldest === null || oldest.at >= sinceMs)) return { kind: 'gone', startsAfter: trimmed };
   let before = trimmed;
   let notBefore = head;
   while (before < notBefore) {
@@ -54,6 +52,8 @@ export async function positionBefore(pool: pg.Pool, sinceMs: number): Promise<nu
     text: `select position from events where position > $1 and at >= to_timestamp($2::float8 / 1000) order by position limit 1`,
     values: [before, sinceMs],
   });
+  const horizonMs = await logHorizon(pool);
+  if (horizonMs !== null && horizonMs >= sinceMs) return { kind: 'gone', startsAfter: trimmed };
   return (first[0]?.position ?? head + 1) - 1;
 }
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { trim } from '../support/endpoints.ts';
 import { call, type ProblemBody, readPages } from '../support/http.ts';
 import { secretKey, startWillow, type Willow } from '../support/willow.ts';
 
@@ -109,14 +110,14 @@ describe('a replay', () => {
     expect(await replay({ after: head + 1 })).toMatchObject({ status: 422 });
     expect(await replay({ after: Number.MAX_SAFE_INTEGER })).toMatchObject({ status: 422 });
 
-    await database.pool.query('update log_head set trimmed = 2');
+    await trim(database.pool, 2);
     const problem = { status: 410, body: { type: 'urn:willow:problem:events-gone', after: 2 } };
     expect(await replay({ after: 1 })).toMatchObject(problem);
     expect(await replay({ since: '2026-11-23T08:00:00Z' })).toMatchObject(problem);
     expect(await send('POST', '', { url, after: 1 })).toMatchObject(problem);
     expect(await replay({ after: 2 })).toMatchObject({ status: 200, body: { lag: { position: 2 } } });
     await send('PATCH', `/${made.id}`, { enabled: false });
-    await database.pool.query('update log_head set trimmed = 3');
+    await trim(database.pool, 3);
     const left = { status: 409, body: { type: 'urn:willow:problem:webhook-left-behind', after: 3 } };
     expect(await send('POST', `/${made.id}/enable`)).toMatchObject(left);
     expect(await send('PATCH', `/${made.id}`, { enabled: true })).toMatchObject(left);

@@ -39,8 +39,11 @@ export async function appendEvents(pool: pg.Pool, atMs: readonly number[]): Prom
 
 /** As retention does: events up to a position are gone. */
 export async function trim(pool: pg.Pool, position: number): Promise<void> {
+  await pool.query('update log_head set trimmed = $1, horizon = (select max(at) from events where position <= $1)', [
+    position,
+  ]);
   await pool.query('delete from events where position <= $1', [position]);
-  await pool.query('update log_head set trimmed = $1', [position]);
+  await pool.query('update log_tail set position = $1', [position]);
 }
 
 /** Who manages the endpoints of tests. */

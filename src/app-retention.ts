@@ -1,0 +1,29 @@
+// Retention, plugged together: what is older than EVENT_RETENTION_DAYS goes, a stretch of the log at a time, from every process; that two do not
+// get in each other's way is the business of the tables. When a webhook holds the log back, the log tells once which.
+
+import type pg from 'pg';
+import type { Base } from './app-ingest.ts';
+import { runTrimming } from './app-trimming.ts';
+import { giveUpEvents, sweepGivenUp } from './store/retention.ts';
+
+const dayMs = 86_400_000;
+/** Between two stretches: some 20,000 events a second at most, half of the time for those who write. */
+const againMs = 20;
+
+/** Until the signal aborts. */
+export async function runRetention(base: Base, pool: pg.Pool, signal: AbortSignal): Promise<void> {
+  const { logger, nowMs, settings } = base;
+  const keptMs = settings.EVENT_RETENTION_DAYS * dayMs;
+  let heldBy: string | null = null;
+  const trim = async (): Promise<boolean> => {
+    const given = await giveUpEvents(pool, nowMs() - keptMs);
+    if (given.heldBy !== null && given.heldBy !== heldBy) {
+      const held = { endpointId: given.heldBy, retentionDays: settings.EVENT_RETENTION_DAYS };
+      logger.warn({ event: 'log.held-back', ...held, oldestAt: given.oldestAtMs });
+    }
+    heldBy = given.heldBy;
+    const swept = await sweepGivenUp(pool);
+    return given.isMore || swept.isMore;
+  };
+  await runTrimming(base, { name: 'retention', trim, againMs }, signal);
+}
