@@ -1,8 +1,9 @@
-// Writes what the documents say of every setting, from the one table that the code reads: `.env.example`, and the table in README.md.
-// A test compares, so a setting cannot change without its documentation.
+// Writes what the documents say of every setting, from the one table that the code reads: `.env.example`, and the table in README.md;
+// and the OpenAPI document, from the routes. Tests compare, so neither can change without its documentation.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { settingsTable } from '../src/settings.ts';
+import { openApiPath, openApiText } from './openapi.ts';
 
 type Documented = { readonly default: string | null; readonly description: string; readonly isSecret?: true };
 
@@ -42,4 +43,5 @@ export function withSettings(readme: string): string {
 if (import.meta.main) {
   writeFileSync(envExamplePath, envExample());
   writeFileSync(readmePath, withSettings(readFileSync(readmePath, 'utf8')));
+  writeFileSync(openApiPath, await openApiText());
 }

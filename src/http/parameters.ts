@@ -1,24 +1,29 @@
 // What the routes take: ids in the path, the page of a list in the query. The schemas validate, and give the handlers their types.
 
 import { z } from 'zod';
-import { Id, SessionId, UserId } from '../core/ids.ts';
+import { Id, idCharactersMax, SessionId, UserId } from '../core/ids.ts';
 
-export const UserPath = z.object({ id: UserId });
+/** Of an id in a path; the lengths are for the documents, which count characters as the schemas do. */
+const id = (description: string) => ({ description, minLength: 1, maxLength: idCharactersMax });
+const user = UserId.meta({ ...id('The user, percent-encoded.'), examples: ['42'] });
+const session = SessionId.meta({ ...id('The session, percent-encoded.'), examples: ['phone'] });
+
+export const UserPath = z.object({ id: user });
 /** A question that is not understood is not answered with something else. */
 export const NoQuery = z.strictObject({});
 
-export const SessionPath = z.object({ id: UserId, sessionId: SessionId });
+export const SessionPath = z.object({ id: user, sessionId: session });
 
 /** Any id is asked for: one that no webhook, or no key, has is unknown, whatever it looks like. */
-export const WebhookPath = z.object({ id: Id });
-export const KeyPath = z.object({ id: Id });
+export const WebhookPath = z.object({ id: Id.meta({ ...id('The webhook.'), examples: ['whe_1'] }) });
+export const KeyPath = z.object({ id: Id.meta({ ...id('The key, by its id.'), examples: ['1f0c8e5a9b3d7246'] }) });
 /** Of what is numbered. */
 const Numbered = z
   .string()
   .regex(/^\d{1,15}$/u, 'must be a whole number')
   .transform(Number);
-export const ParkedPath = WebhookPath.extend({ parkedId: Numbered });
-export const MessagePath = z.object({ id: Numbered });
+export const ParkedPath = WebhookPath.extend({ parkedId: Numbered.describe('The parked event.') });
+export const MessagePath = z.object({ id: Numbered.describe('The message.') });
 /** Of a call that takes nothing. */
 export const NoBody = z.strictObject({}, 'must be empty, or {}').nullish();
 
@@ -36,6 +41,15 @@ const Limit = z
   .transform(Number)
   .refine((limit) => limit <= limitMax, limitSentence)
   .default(limitDefault)
-  .meta({ type: 'integer', minimum: 1, maximum: limitMax, default: limitDefault });
+  .meta({
+    description: 'How many items at most.',
+    type: 'integer',
+    minimum: 1,
+    maximum: limitMax,
+    default: limitDefault,
+  });
 
-export const PageQuery = z.strictObject({ limit: Limit, cursor: z.string('must be given once').optional() });
+export const PageQuery = z.strictObject({
+  limit: Limit,
+  cursor: z.string('must be given once').optional().describe('`nextCursor` of the page before, as it came.'),
+});

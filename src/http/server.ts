@@ -1,7 +1,7 @@
 // The HTTP server: its routes, and what happens to a request before and after a route. Every request is answered, and whatever
 // is no success is problem+json, down to bytes that are no HTTP. It knows its ports as plain functions only.
 
-import { type FastifyReply, type FastifyRequest, fastify, type HTTPMethods } from 'fastify';
+import { type FastifyReply, type FastifyRequest, fastify, type HTTPMethods, type RouteOptions } from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { idCharactersMax } from '../core/ids.ts';
 import type { Logger } from '../runtime/logger.ts';
@@ -18,6 +18,7 @@ import { commonHeaders, type Problem, sendProblem, statusOf } from './problems.t
 import { limitCallers } from './rate-limit.ts';
 import { type AttemptsPort, attemptRoutes } from './routes/attempts.ts';
 import { type AuditPort, auditRoutes } from './routes/audit.ts';
+import { documentationRoutes } from './routes/documentation.ts';
 import { type EventsOfUserPort, eventRoutes } from './routes/events.ts';
 import { healthRoutes, type ReadyPort } from './routes/health.ts';
 import { type KeysPort, keyRoutes } from './routes/keys.ts';
@@ -95,6 +96,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   refuseAtTheDoor(app, { ...deps, cors });
   if (deps.logger.isLevelEnabled('debug')) logAnswers(app, deps.logger);
 
+  const served = collectRoutes(app);
   requireScopes(app);
   const guessing = new Guessing(limits, () => deps.onRefused('wrong-keys'));
   const onShed = () => deps.onRefused('overloaded');
@@ -112,10 +114,18 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
     keyRoutes(app, deps.keys);
     auditRoutes(app, deps.audit);
     quarantineRoutes(app, deps.quarantine);
+    documentationRoutes(app, served);
   }
   healthRoutes(app, deps.ready);
   metricsRoutes(app, deps.metrics);
   return app;
+}
+
+/** Those that are added after this call, in the end. */
+function collectRoutes(app: HttpServer): readonly RouteOptions[] {
+  const routes: RouteOptions[] = [];
+  app.addHook('onRoute', (route) => void routes.push(route));
+  return routes;
 }
 
 function readBodies(app: HttpServer): void {

@@ -1,65 +1,15 @@
-// What a receiver is sent: the form of every message, and the message of given events. Id and body follow from the endpoint
+// What a receiver is sent: the message of given events. Id and body follow from the endpoint
 // and the events alone, so that every retry, replay and crash repeats them byte for byte.
 
 import { createHash } from 'node:crypto';
-import { z } from 'zod';
 import type { UserId } from '../core/ids.ts';
-import { type Event, endReasons } from '../core/session.ts';
+import type { Event } from '../core/session.ts';
+import type { WebhookBody, WireEvent } from '../core/wire-event.ts';
 import { invariant } from '../runtime/invariant.ts';
 
 /** A committed event, with its place in the log. */
 export type LogEvent = Event & { readonly position: number };
 export type Message = { readonly id: string; readonly body: string };
-
-const eventShape = {
-  position: z.int().min(1).describe("The event's place in the log."),
-  sequence: z.int().min(1).describe("The event's place among its user's events: 1, 2, 3 … without gaps."),
-  userId: z.string(),
-  sessionId: z.string(),
-  epoch: z.int().min(0).nullable(),
-  device: z.record(z.string(), z.unknown()).nullable(),
-  at: z.iso.datetime().describe('When it was decided.'),
-};
-const reason = z.enum(endReasons);
-
-const SessionStarted = z.object({ type: z.literal('session.started'), ...eventShape });
-const SessionEnded = z.object({ type: z.literal('session.ended'), ...eventShape, reason });
-const UserOnline = z.object({ type: z.literal('user.online'), ...eventShape });
-const UserOffline = z.object({ type: z.literal('user.offline'), ...eventShape, reason });
-
-/** An event as it reads on the wire. */
-export const WireEvent = z.discriminatedUnion('type', [SessionStarted, SessionEnded, UserOnline, UserOffline]);
-export type WireEvent = z.infer<typeof WireEvent>;
-
-const timestamp = z.iso.datetime().describe('When it happened, not when it was sent.');
-
-/** The bodies that a receiver may be sent, by their type. */
-export const webhookBodies = {
-  'session.started': z.object({ type: z.literal('session.started'), timestamp, data: SessionStarted }),
-  'session.ended': z.object({ type: z.literal('session.ended'), timestamp, data: SessionEnded }),
-  'user.online': z.object({ type: z.literal('user.online'), timestamp, data: UserOnline }),
-  'user.offline': z.object({ type: z.literal('user.offline'), timestamp, data: UserOffline }),
-  batch: z.object({
-    type: z.literal('batch'),
-    timestamp,
-    data: z.object({ events: z.array(WireEvent).min(1).describe('Of one lane, oldest first.') }),
-  }),
-  'webhook.test': z.object({
-    type: z.literal('webhook.test'),
-    timestamp,
-    data: z.object({ endpointId: z.string() }),
-  }),
-} as const;
-
-export const WebhookBody = z.discriminatedUnion('type', [
-  webhookBodies['session.started'],
-  webhookBodies['session.ended'],
-  webhookBodies['user.online'],
-  webhookBodies['user.offline'],
-  webhookBodies.batch,
-  webhookBodies['webhook.test'],
-]);
-export type WebhookBody = z.infer<typeof WebhookBody>;
 
 export function wireEventOf(event: LogEvent): WireEvent {
   const { position, sequence, userId, sessionId, epoch, device } = event;

@@ -4,16 +4,8 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Epoch, SessionId, UserId } from '../../src/core/ids.ts';
 import { eventTypes } from '../../src/core/session.ts';
-import {
-  batchIdOf,
-  type LogEvent,
-  laneHash,
-  laneOf,
-  messageOf,
-  testMessage,
-  WebhookBody,
-  webhookBodies,
-} from '../../src/webhooks/message.ts';
+import { WebhookBody, webhookBodies } from '../../src/core/wire-event.ts';
+import { batchIdOf, type LogEvent, laneHash, laneOf, messageOf, testMessage } from '../../src/webhooks/message.ts';
 
 const isEnd = (type: LogEvent['type']) => type === 'session.ended' || type === 'user.offline';
 

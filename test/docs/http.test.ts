@@ -1,6 +1,6 @@
 // docs/http.md and the code agree: the calls, who may make them, what they answer, and the problems.
 
-import { globSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { auditActions } from '../../src/core/audit.ts';
 import type { ClientId, Epoch, SessionId, UserId } from '../../src/core/ids.ts';
@@ -26,6 +26,7 @@ import { socketLimits } from '../../src/http/sockets.ts';
 import { newWebhook } from '../../src/http/webhook-bodies.ts';
 import { attempt, hook, hooks, parked } from '../http/hook.ts';
 import { apiKey } from '../http/keys.ts';
+import { allRoutes } from '../support/route-table.ts';
 
 const root = new URL('../../', import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
@@ -68,12 +69,9 @@ const phone = {
 
 describe('the calls', () => {
   const documented = rowsBelow('## Calls').map(([call, scope]) => `${plain(call)} ${plain(scope)}`);
-  const served = globSync('src/http/routes/*.ts', { cwd: root }).flatMap((file) => {
-    const routes = read(file).matchAll(
-      /\bapp\.(get|post|put|patch|delete)\(\s*'([^']+)',\s*\{ config: \{ scope: '([^']+)'/g,
-    );
-    return [...routes].map(([, method = '', url = '', scope = '']) => `${method.toUpperCase()} ${url} ${scope}`);
-  });
+  const served = allRoutes()
+    .filter(({ method }) => method !== 'HEAD')
+    .map(({ method, url, scope }) => `${method} ${url} ${scope}`);
 
   test('are those that are served, with the scope that each needs', () => {
     expect(served.length).toBeGreaterThan(0);
@@ -82,7 +80,7 @@ describe('the calls', () => {
 
   test('are described one by one', () => {
     const described = [...page.matchAll(/^### (.*)$/gm)].flatMap(([, heading = '']) =>
-      heading.match(/[A-Z]+ \/[\w/:]+/g),
+      heading.match(/[A-Z]+ \/[\w/:.]+/g),
     );
     expect(new Set(described)).toEqual(new Set(documented.map((call) => call.replace(/ \S+$/, ''))));
   });

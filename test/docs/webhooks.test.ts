@@ -10,11 +10,12 @@ import {
   refusedTriesMax,
   retryScheduleMs,
 } from '../../src/core/verdict.ts';
+import { type WireEvent, webhookBodies } from '../../src/core/wire-event.ts';
 import { newWebhook } from '../../src/http/webhook-bodies.ts';
 import { parseSettings } from '../../src/settings.ts';
 import { endpointsMax, rotationMs } from '../../src/store/endpoints.ts';
 import { answerBytesMax } from '../../src/webhooks/exchange.ts';
-import { type LogEvent, messageOf, testMessage, type WireEvent, webhookBodies } from '../../src/webhooks/message.ts';
+import { type LogEvent, messageOf, testMessage } from '../../src/webhooks/message.ts';
 import { sendTimeouts } from '../../src/webhooks/send.ts';
 import { parseNetworks, registrationProblem } from '../../src/webhooks/target-guard.ts';
 import { documented } from '../support/documented.ts';

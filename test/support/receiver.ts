@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { Webhook } from 'standardwebhooks';
-import { WebhookBody, type WireEvent } from '../../src/webhooks/message.ts';
+import { WebhookBody, type WireEvent } from '../../src/core/wire-event.ts';
 import type { Certificate } from './raw-receiver.ts';
 import { until } from './until.ts';
 

@@ -3,6 +3,7 @@
 import type { UserId } from '../../core/ids.ts';
 import type { Presence as PresenceOfUser } from '../../core/presence.ts';
 import { isKnown, presenceTag } from '../etag.ts';
+import { getPresence } from '../answers/presence.ts';
 import type { HttpServer } from '../instance.ts';
 import { NoQuery, UserPath } from '../parameters.ts';
 import { presenceBody } from '../render.ts';
@@ -13,7 +14,10 @@ export type PresencePort = (userId: UserId) => Promise<PresenceOfUser & { readon
 export function presenceRoutes(app: HttpServer, presence: PresencePort): void {
   app.get(
     '/users/:id/presence',
-    { config: { scope: 'presence:read' }, schema: { params: UserPath, querystring: NoQuery } },
+    {
+      config: { scope: 'presence:read', operation: getPresence },
+      schema: { params: UserPath, querystring: NoQuery },
+    },
     // A promise of the text, not an async function: on this route a promise more is felt.
     (request, reply) =>
       presence(request.params.id).then((known) => {

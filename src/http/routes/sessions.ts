@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { SessionId, type UserId } from '../../core/ids.ts';
 import type { Session } from '../../core/session.ts';
+import { listSessionsOfUser } from '../answers/sessions.ts';
 import { callerOf } from '../auth.ts';
 import { defineCursor, sendPage } from '../cursor.ts';
 import type { Caller, HttpServer } from '../instance.ts';
@@ -27,7 +28,10 @@ export type SessionsPort = {
 export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsPort): void {
   app.get(
     '/users/:id/sessions',
-    { config: { scope: 'presence:read' }, schema: { params: UserPath, querystring: PageQuery } },
+    {
+      config: { scope: 'presence:read', operation: listSessionsOfUser },
+      schema: { params: UserPath, querystring: PageQuery },
+    },
     async (request, reply) =>
       sendPage(reply, request.query, {
         cursor,

@@ -1,0 +1,41 @@
+// What the calls about who is online answer, and what the documents say of them.
+
+import { z } from 'zod';
+import { named, type Operation } from '../openapi/operation.ts';
+import { LiveSession, phone } from './sessions.ts';
+
+export const Presence = z
+  .object({
+    userId: z.string().describe('The user.'),
+    status: z.enum(['online', 'offline']).describe('`online` while any session is live.'),
+    since: z.iso.datetime().nullable().describe('When the user last came online, or went offline; null: never.'),
+    lastSeenAt: z.iso.datetime().nullable().describe('When a message of the user was last heard; null: never.'),
+    sequence: z.int().min(0).describe("Of the user's newest event; 0 when there is none."),
+    sessions: z.array(LiveSession).describe('Those that are live.'),
+    asOf: z.iso.datetime().nullable().describe('When the broker was last heard: the answer is true of that time.'),
+    stale: z.boolean().describe('Wills may have been missed: the link is down, or the user was not heard since a gap.'),
+  })
+  .register(named, { id: 'Presence' });
+
+export const getPresence: Operation = {
+  id: 'getPresence',
+  tag: 'presence',
+  summary: 'Is the user online',
+  description: 'A user who was never heard of is an answer too: `offline`, since never.',
+  answers: {
+    200: {
+      description: 'The user, and the sessions that are live.',
+      schema: Presence,
+      example: {
+        userId: '42',
+        status: 'online',
+        since: '2026-11-23T08:00:00.000Z',
+        lastSeenAt: '2026-11-23T08:20:00.000Z',
+        sequence: 7,
+        sessions: [phone],
+        asOf: '2026-11-23T08:30:00.000Z',
+        stale: false,
+      } satisfies z.input<typeof Presence>,
+    },
+  },
+};
