@@ -58,7 +58,8 @@ const trimBackOff = { firstMs: 1_000, lastMs: 30_000 };
 /** How long the broker keeps what it queued for us: longer than a weekend. */
 const sessionExpirySeconds = 7 * 86_400;
 
-export function countEvents({ metrics }: Base, { events }: Committed): void {
+export function countEvents({ metrics }: Base, { events, conflicts }: Committed): void {
+  metrics.ingest.conflicts.inc(conflicts);
   for (const { type } of events) metrics.ingest.events.inc({ type });
 }
 
@@ -92,13 +93,18 @@ export function createListener(base: Base): Listener {
 type LapseUntil = (receivedAtMs: number) => number | null;
 
 function linkOf(base: Base, clientId: string, lapseUntilMs: LapseUntil): LinkDeps {
-  const { settings, pool, scope, logger, nowMs } = base;
+  const { settings, pool, scope, logger, nowMs, metrics } = base;
   const prefix = scope.sharedGroup === null ? '' : `$share/${scope.sharedGroup}/`;
   return {
     renewLease: (lease, link) => renewLease(pool, lease, link),
     releaseLease: (lease, isInDoubt) => releaseLease(pool, lease, isInDoubt),
-    recordNewBrokerSession: (lease, atMs) => recordNewBrokerSession(pool, lease, atMs),
-    settler: (listening) => settlerOf((batch, turn) => settle(base, batch, listening, lapseUntilMs, turn)),
+    recordNewBrokerSession: async (lease, atMs) => {
+      if (await recordNewBrokerSession(pool, lease, atMs)) metrics.link.gaps.inc();
+    },
+    settler: (listening) => {
+      metrics.link.connections.inc();
+      return settlerOf((batch, turn) => settle(base, batch, listening, lapseUntilMs, turn));
+    },
     isFinal: (error) => error instanceof FencedError || error instanceof GivenUpError || isRefused(error),
     connection: {
       transport: transportOf(settings),
@@ -116,10 +122,15 @@ function linkOf(base: Base, clientId: string, lapseUntilMs: LapseUntil): LinkDep
 async function settle(
   base: Base,
   batch: readonly Message[],
-  { lease, connection, persist }: Listening,
+  { lease, connection, persist: repeat }: Listening,
   lapseUntilMs: LapseUntil,
   turn: Turn,
 ): Promise<void> {
+  const persist: Listening['persist'] = (step) =>
+    repeat((isRetry) => {
+      if (isRetry) base.metrics.ingest.retries.inc();
+      return step(isRetry);
+    });
   // The birth that would save a session may wait with another member.
   const othersMs = await persist(() => othersCaughtUpAtMs(base.pool, base.scope));
   const entryOf = (entry: SignalEntry): Entry => {
@@ -231,6 +242,7 @@ async function commitLapses(base: Base, entries: readonly LapseEntry[], fence: F
   try {
     const lapses = entries.map((entry) => ({ ...entry, receipt: null, mayBeCommitted: false }));
     await timedCommit(base, lapses, fence);
+    base.metrics.ingest.swept.inc(entries.length);
   } catch (error) {
     if (!isRefused(error)) throw error;
     const [culprit] = entries;

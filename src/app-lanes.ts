@@ -51,7 +51,7 @@ export async function runLanes(base: Base, parts: LanesParts, signal: AbortSigna
   const tried = new Set<string>();
   const port = lanesPort(base, parts, tried);
   const lanes = new Lanes({ ...port, lane: laneDeps(base, parts, { log, recorder, tried }), logger });
-  metrics.webhooks.watchLanes(() => lanes.lags(), nowMs);
+  metrics.webhooks.watchLanes({ lags: () => lanes.lags(), count: () => lanes.count }, nowMs);
   const trim = async (): Promise<number> => {
     const ids = [...tried].slice(0, trimEndpointsMax);
     if (ids.length === 0) return trimEveryMs;
@@ -86,6 +86,7 @@ function lanesPort(
     settle: (one, message, sent) => {
       const { position } = one.event;
       tried.add(one.endpointId);
+      base.metrics.webhooks.attempts.inc({ outcome: sent.attempt.kind });
       const attempt = attemptRow({ message, sent, atMs: base.nowMs(), first: position, last: position, count: 1 });
       return settleParked(pool, one, { isDelivered: sent.attempt.kind === 'delivered', attempt });
     },
@@ -114,11 +115,13 @@ function laneDeps(
     send: (endpoint, message, kill) => sendTo(sender, endpoint, message, nowMs, kill),
     nowMs,
     random: Math.random,
-    delivered: (events, atMs) => metrics.webhooks.delivered(events.map((event) => atMs - event.atMs)),
+    delivered: (events, atMs) => metrics.webhooks.delivered(events, atMs),
     attempted: ({ attempt, durationMs, detail }, { endpointId, lane }, events, verdict) => {
       const outcome = attempt.kind;
       tried.add(endpointId);
       metrics.webhooks.attempts.inc({ outcome });
+      if (verdict === 'park') metrics.webhooks.parked.inc(events);
+      if (verdict === 'disable') metrics.webhooks.disabled.inc();
       const level = verdict === 'done' ? 'debug' : verdict === 'retry' ? 'info' : 'warn';
       logger[level]({ event: 'delivery.attempted', endpointId, lane, events, outcome, verdict, detail, durationMs });
     },

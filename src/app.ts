@@ -60,8 +60,12 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   const metrics = new Metrics(() => ({
     isLinkUp: listener?.state === 'listening',
     isLeaseHeld: listener?.state === 'listening' || listener?.state === 'connecting',
+    pendingMs: nowMs() - (listener?.oldestPendingMs() ?? nowMs()),
   }));
+  metrics.database.watch('ingest', pool);
+  metrics.database.watch('api', api);
   const health = new Health(nowMs);
+  metrics.process.watchHealth(async () => (await health.ready()).checks);
   health.add('database', async () => ({ ok: (await ask(api, { text: 'select 1' })).rowCount === 1 }));
   const tickets = await openTickets(pool, settings, logger);
   const cursorKey = await readDeployment(pool);
@@ -78,6 +82,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   };
 
   const lanes = openLanes(base, opened);
+  if (lanes !== null) metrics.database.watch('webhooks', lanes.pool);
   if (lanes !== null) await adoptNewestKey(lanes.pool, lanes.sealing, logger);
   const ring = new KeyRing(api, { nowMs, monotonicMs: () => performance.now() });
   const http = createHttp(base, { api, lanes, ring, tickets, cursorKey });
@@ -180,6 +185,7 @@ function createHttp(base: Base, { api: pool, lanes, ring, tickets, cursorKey }: 
     allowedOrigins: settings.CORS_ORIGINS ?? [],
     limits: { connectionsMax: connectionsMax(openFilesMax()) },
     onRefused: (why) => metrics.http.refused.inc({ why }),
+    tallyOf: (method, route) => metrics.http.tallyOf(method, route),
     hasApi: settings.ROLES.includes('api'),
     cursorKey,
     logger,

@@ -1,27 +1,31 @@
 // What this process tells Prometheus: one registry, and what belongs to each part of it. Names and units are Prometheus' own conventions, and
 // no label has a value for each user or session.
 
-import { collectDefaultMetrics, Registry } from 'prom-client';
+import { Registry } from 'prom-client';
+import { DatabaseMetrics } from './metrics/database.ts';
 import { HttpMetrics } from './metrics/http.ts';
-import { IngestMetrics, type LinkGauges } from './metrics/ingest.ts';
+import { IngestMetrics } from './metrics/ingest.ts';
+import { type LinkGauges, LinkMetrics } from './metrics/link.ts';
+import { ProcessMetrics } from './metrics/process.ts';
 import { WebhookMetrics } from './metrics/webhooks.ts';
-
-/** Gauges with the name of a counter; each is the sum of another one over its types. */
-const misnamed = ['nodejs_active_resources_total', 'nodejs_active_handles_total', 'nodejs_active_requests_total'];
 
 export class Metrics {
   readonly registry = new Registry();
+  readonly process: ProcessMetrics;
+  readonly link: LinkMetrics;
   readonly ingest: IngestMetrics;
   readonly webhooks: WebhookMetrics;
   readonly http: HttpMetrics;
+  readonly database: DatabaseMetrics;
 
   /** `link` is asked whenever the metrics are. */
   constructor(link: () => LinkGauges) {
     const { registry } = this;
-    collectDefaultMetrics({ register: registry });
-    for (const name of misnamed) registry.removeSingleMetric(name);
-    this.ingest = new IngestMetrics(registry, link);
+    this.process = new ProcessMetrics(registry);
+    this.link = new LinkMetrics(registry, link);
+    this.ingest = new IngestMetrics(registry);
     this.webhooks = new WebhookMetrics(registry);
     this.http = new HttpMetrics(registry);
+    this.database = new DatabaseMetrics(registry);
   }
 }

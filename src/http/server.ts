@@ -31,6 +31,7 @@ import { type UsersPort, userRoutes } from './routes/users.ts';
 import { type WebhooksPort, webhookActionRoutes, webhookRoutes } from './routes/webhooks.ts';
 import { Shedding } from './shedding.ts';
 import { answerClientError, createSocketServer } from './sockets.ts';
+import { type TallyOf, tallyRequests } from './tally.ts';
 
 export type HttpDeps = SessionsPort & {
   readonly presence: PresencePort;
@@ -55,6 +56,8 @@ export type HttpDeps = SessionsPort & {
   readonly limits?: Partial<HttpLimits>;
   /** Something was refused because there is too much of it. */
   readonly onRefused: (why: Refused) => void;
+  /** Counts the requests of a route. */
+  readonly tallyOf: TallyOf;
   readonly logger: Logger;
   /** Whether a port failed because the database is away, so that trying again helps. */
   readonly isUnavailable: (error: unknown) => boolean;
@@ -92,6 +95,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   app.decorate('cursorKey', deps.cursorKey);
   readBodies(app);
   answerFailures(app, deps);
+  tallyRequests(app, deps.tallyOf);
   shedding.watch(app);
   refuseAtTheDoor(app, { ...deps, cors });
   if (deps.logger.isLevelEnabled('debug')) logAnswers(app, deps.logger);

@@ -3,11 +3,9 @@
 
 import { Counter, Histogram, type Registry } from 'prom-client';
 import type { Settled } from '../ingest/ingest.ts';
-import { askedValue, secondsBuckets } from './buckets.ts';
+import { secondsBuckets } from './buckets.ts';
 
 const messagesBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500];
-
-export type LinkGauges = { readonly isLinkUp: boolean; readonly isLeaseHeld: boolean };
 
 export class IngestMetrics {
   readonly #messages;
@@ -18,15 +16,14 @@ export class IngestMetrics {
   readonly trimmed;
   readonly events;
   readonly commit;
+  readonly conflicts;
+  readonly retries;
+  readonly swept;
 
-  /** `link` is asked whenever the metrics are. */
-  constructor(registry: Registry, link: () => LinkGauges) {
+  constructor(registry: Registry) {
     const registers = [registry];
-    this.#messages = new Counter({
-      name: 'willow_messages_total',
-      help: 'Messages settled, whatever their outcome.',
-      registers,
-    });
+    const counter = (name: string, help: string) => new Counter({ name, help, registers });
+    this.#messages = counter('willow_messages_total', 'Messages settled, whatever their outcome.');
     this.#signals = new Counter({
       name: 'willow_signals_total',
       help: 'Messages that were understood, by kind (login, will, logout, retained) and outcome (applied, repeat, stale, retained).',
@@ -39,11 +36,10 @@ export class IngestMetrics {
       labelNames: ['reason'],
       registers,
     });
-    this.trimmed = new Counter({
-      name: 'willow_quarantine_trimmed_total',
-      help: 'Quarantined messages removed because newer ones needed the room.',
-      registers,
-    });
+    this.trimmed = counter(
+      'willow_quarantine_trimmed_total',
+      'Quarantined messages removed because newer ones needed the room.',
+    );
     this.events = new Counter({
       name: 'willow_events_total',
       help: 'Events committed to the log, by type.',
@@ -68,10 +64,18 @@ export class IngestMetrics {
       buckets: [...secondsBuckets],
       registers,
     });
-    const gauge = (name: string, help: string, isOn: () => boolean) =>
-      askedValue(registry, name, help, () => Number(isOn()));
-    gauge('willow_link_up', '1 while this process is connected to the broker.', () => link().isLinkUp);
-    gauge('willow_lease_held', '1 while this process holds the ingest lease.', () => link().isLeaseHeld);
+    this.conflicts = counter(
+      'willow_commit_conflicts_total',
+      'Batches decided again because somebody else had changed one of their users.',
+    );
+    this.retries = counter(
+      'willow_commit_retries_total',
+      'Steps of a batch done again because the database failed them.',
+    );
+    this.swept = counter(
+      'willow_deadlines_swept_total',
+      'Users for whom a deadline, of a grace or a lease, was found to be over.',
+    );
   }
 
   settled(all: readonly Settled[], settleMs: number): void {

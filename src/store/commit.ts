@@ -52,6 +52,8 @@ export type Committed = {
   /** One for each entry, in their order. */
   readonly outcomes: readonly Outcome[];
   readonly events: readonly Event[];
+  /** How often somebody else was first, and all of it was decided again. */
+  readonly conflicts: number;
 };
 
 /** The batch before was given up: nothing of this one is written, and nothing may be before the broker has delivered both again. */
@@ -77,7 +79,8 @@ export async function commit(
   for (let attempt = 1; ; attempt += 1) {
     try {
       // What was ahead is committed by the second attempt, one way or the other.
-      return await attemptCommit(pool, entries, decide, fence, attempt === 1 ? order : null);
+      const committed = await attemptCommit(pool, entries, decide, fence, attempt === 1 ? order : null);
+      return { ...committed, conflicts: attempt - 1 };
     } catch (error) {
       if (!(error instanceof ConflictError) || attempt === attemptsMax) throw error;
       await delay(backOffMs(attempt, conflictBackOff));
@@ -91,7 +94,7 @@ async function attemptCommit(
   decide: Decide,
   fence: Fence | null,
   order: Order | null,
-): Promise<Committed> {
+): Promise<Omit<Committed, 'conflicts'>> {
   const receipts = fence === null ? [] : await findReceipts(pool, entries, fence.clientId);
   const loaded = await loadUsers(
     pool,

@@ -74,19 +74,21 @@ export async function releaseLease(pool: pg.Pool, lease: Lease, isInDoubt: boole
 
 /**
  * The broker has a session of ours that begins now: what it queued or sent for an earlier one is gone, and so are the receipts of its
- * packet ids. Unless nothing was ever heard, wills may have been lost.
+ * packet ids. Unless nothing was ever heard, wills may have been lost: true then.
  */
-export async function recordNewBrokerSession(pool: pg.Pool, lease: Lease, atMs: number): Promise<void> {
-  const { rowCount } = await ask(pool, {
+export async function recordNewBrokerSession(pool: pg.Pool, lease: Lease, atMs: number): Promise<boolean> {
+  const { rows } = await ask<{ is_gap: boolean }>(pool, {
     text: `with gap as (
        update links set gap_at = case when heard_at is null then null else greatest(gap_at, to_timestamp($3::float8 / 1000)) end,
          in_doubt = false
-       where client_id = $1 and token = $2 returning client_id),
+       where client_id = $1 and token = $2 returning client_id, heard_at is not null as is_gap),
      gone as (delete from receipts where client_id in (select client_id from gap))
-     select from gap`,
+     select is_gap from gap`,
     values: [lease.clientId, lease.token, atMs],
   });
-  if (rowCount === 0) throw new FencedError('the ingest lease is held by another process');
+  const [row] = rows;
+  if (row === undefined) throw new FencedError('the ingest lease is held by another process');
+  return row.is_gap;
 }
 
 export type LinkScope = { readonly clientId: string; readonly sharedGroup: string | null };

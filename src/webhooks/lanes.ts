@@ -45,7 +45,13 @@ type Running = {
   readonly ended: Promise<void>;
 };
 
-export type Lag = { readonly endpointId: string; readonly events: number; readonly oldestAtMs: number | null };
+export type Lag = {
+  readonly endpointId: string;
+  readonly events: number;
+  readonly oldestAtMs: number | null;
+  /** Null while it works. */
+  readonly failingSinceMs: number | null;
+};
 
 export class Lanes {
   readonly #deps: LanesDeps;
@@ -80,6 +86,7 @@ export class Lanes {
         endpointId: lane.endpointId,
         events: Math.max(events, before?.events ?? 0),
         oldestAtMs: Number.isFinite(oldestAtMs) ? oldestAtMs : null,
+        failingSinceMs: this.#endpoints.get(lane.endpointId)?.failingSinceMs ?? null,
       });
     }
     return [...lags.values()];

@@ -61,6 +61,7 @@ test('a broker that comes back without our session leaves everybody stale who ha
   await mosquitto.restart();
   await using voice = await openVoice(mosquitto.url);
   await until('the link', async () => (await willow.metric('willow_link_up')) === 1);
+  expect(await willow.metric('willow_link_gaps_total')).toBe(1);
   // A sign of life: the same session, the same epoch.
   await voice.say('/login', identity('ann'));
   await willow.presenceWhen('ann', ({ stale }) => !stale);

@@ -106,6 +106,7 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   keys,
   audit: async () => [],
   onRefused: () => undefined,
+  tallyOf: () => () => undefined,
   // Tests say many wrong things from one address.
   limits: { failuresMax: 10_000 },
   quarantine: { list: async () => [], get: async () => message, remove: async () => true },

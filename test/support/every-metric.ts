@@ -5,8 +5,9 @@ import { Metrics } from '../../src/metrics.ts';
 export type MetricShape = { readonly name: string; readonly type: string; readonly labels: readonly string[] };
 
 export async function everyMetric(): Promise<readonly MetricShape[]> {
-  const metrics = new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true }));
-  metrics.webhooks.watchLanes(() => [], Date.now);
+  const metrics = new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true, pendingMs: 0 }));
+  metrics.webhooks.watchLanes({ lags: () => [], count: () => 0 }, Date.now);
+  metrics.process.watchHealth(async () => ({}));
   const found = await metrics.registry.getMetricsAsJSON();
   return found.map(({ name, type }) => {
     const { labelNames = [] } = metrics.registry.getSingleMetric(name) as { readonly labelNames?: readonly string[] };

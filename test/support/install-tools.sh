@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tests use real brokers and clients. What is missing is installed where that is possible without asking
+# The tests use real brokers and clients, and promtool of Prometheus. What is missing is installed where that is possible without asking
 # (Debian or Ubuntu, as root); elsewhere this says what to run.
 set -eu
 
@@ -8,6 +8,7 @@ command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing="$
 command -v mosquitto_sub >/dev/null 2>&1 || missing="$missing mosquitto-clients"
 /usr/bin/python3 -c 'import paho.mqtt.client' >/dev/null 2>&1 || missing="$missing python3-paho-mqtt"
 command -v paho_c_sub >/dev/null 2>&1 || missing="$missing paho.mqtt.c-examples"
+command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
 command -v openssl >/dev/null 2>&1 || missing="$missing openssl"
 [ -z "$missing" ] && exit 0
 

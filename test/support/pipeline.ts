@@ -106,7 +106,7 @@ function run(settings: AppSettings, { pool }: CommitWitness, watched: Decide): (
     logger: createLogger({ level: 'silent', isPretty: false }),
     nowMs,
     health: new Health(nowMs),
-    metrics: new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true })),
+    metrics: new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true, pendingMs: 0 })),
     decide: watched,
     wire: {
       topics: { login: settings.LOGIN_TOPIC, logout: settings.LOGOUT_TOPIC },

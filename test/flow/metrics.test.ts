@@ -1,0 +1,96 @@
+// What a running Willow tells Prometheus: all that is documented, in a form that Prometheus' own tool has nothing against, and true.
+
+import { expect, test } from 'vitest';
+import manifest from '../../package.json' with { type: 'json' };
+import { everyMetric } from '../support/every-metric.ts';
+import { promtool } from '../support/promtool.ts';
+import { countedWhen } from '../support/stage.ts';
+import { until } from '../support/until.ts';
+import { call, playWebhooks } from '../support/webhooks.ts';
+
+const play = playWebhooks();
+
+const scrape = async () => (await fetch(`${play.willow.http}/metrics`)).text();
+
+/** Of one that came, and vanished; once its end is delivered and counted. */
+async function comeAndGo(userId: string): Promise<void> {
+  await play.hook();
+  await play.login(userId);
+  await play.will(userId);
+  await play.receiver.takenWhen(4);
+}
+
+test('Prometheus takes what is served as it is, and its linter has nothing against it', async () => {
+  await comeAndGo('ann');
+  const text = await scrape();
+  expect(promtool(['check', 'metrics'], text)).toEqual({ status: 0, said: '' });
+  // The judge is awake: a counter must be named like one.
+  const misnamed = text.replaceAll('willow_messages_total', 'willow_messages');
+  expect(promtool(['check', 'metrics'], misnamed).said).toContain('counter metrics should have "_total" suffix');
+});
+
+test('every metric that is documented is served, and nothing else is; none knows a user or a session', async () => {
+  await comeAndGo('a-name-to-look-for');
+  const text = await scrape();
+  const served = [...text.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => `${name} ${type}`);
+  expect(served.toSorted()).toEqual((await everyMetric()).map(({ name, type }) => `${name} ${type}`).toSorted());
+  expect(text).not.toContain('a-name-to-look-for');
+  expect(text).not.toContain('phone');
+});
+
+test('a request is counted once, by its route and how it ended, with the time that it took', async () => {
+  const { willow } = play;
+  const counted = (labels: Readonly<Record<string, string>>) =>
+    willow.metric('willow_http_request_seconds_count', labels);
+  const presence = { method: 'GET', route: '/users/:id/presence', status: '2xx' };
+  const before = await counted(presence);
+  for (let call = 0; call < 3; call += 1) await willow.presence('somebody');
+  expect(await counted(presence)).toBe(before + 3);
+  const buckets = { ...presence, le: '+Inf' };
+  expect(await willow.metric('willow_http_request_seconds_bucket', buckets)).toBe(before + 3);
+  const sum = await willow.metric('willow_http_request_seconds_sum', presence);
+  expect(sum).toBeGreaterThan(0);
+  expect(sum).toBeLessThan(30);
+  await call(willow, 'GET', '/users/somebody/events?limit=no');
+  expect(await counted({ route: '/users/:id/events', status: '4xx' })).toBe(1);
+  await call(willow, 'GET', '/no/such/route');
+  await fetch(`${willow.http}/%zz`);
+  expect(await counted({ route: 'none', status: '4xx' })).toBeGreaterThanOrEqual(1);
+  expect(await willow.metric('willow_http_request_seconds_sum', { route: 'none' })).toBeLessThan(30);
+});
+
+test('from the receipt of a will to the 2xx of its receiver is a histogram, by the reason of the end', async () => {
+  const { willow } = play;
+  const name = 'willow_webhook_delivery_seconds_count';
+  const [wills, beginnings] = await Promise.all(['will', 'none'].map((reason) => willow.metric(name, { reason })));
+  await comeAndGo('bob');
+  expect(await countedWhen(willow, name, { reason: 'will' }, (wills ?? 0) + 2)).toBe((wills ?? 0) + 2);
+  expect(await willow.metric(name, { reason: 'none' })).toBe((beginnings ?? 0) + 2);
+});
+
+test('the process tells what it is, that it is well, and what its pools do', async () => {
+  const { willow } = play;
+  expect(await willow.metric('willow_build_info', { version: manifest.version })).toBe(1);
+  await until('all checks to be well', async () => {
+    const { checks } = (await willow.get<{ checks: Record<string, unknown> }>('/readyz')).body;
+    const well = await Promise.all(Object.keys(checks).map((check) => willow.metric('willow_check_ok', { check })));
+    return well.length > 0 && well.every((value) => value === 1);
+  });
+  for (const pool of ['ingest', 'api', 'webhooks']) {
+    const most = await willow.metric('willow_database_connections_max', { pool });
+    const open = await willow.metric('willow_database_connections', { pool });
+    expect(most).toBeGreaterThan(0);
+    expect(open).toBeGreaterThan(0);
+    expect(open).toBeLessThanOrEqual(most);
+    expect(await willow.metric('willow_database_waiting', { pool })).toBe(0);
+  }
+  const busy = await willow.metric('willow_event_loop_active_seconds_total');
+  expect(busy).toBeGreaterThan(0);
+  const upSeconds = Date.now() / 1_000 - (await willow.metric('process_start_time_seconds'));
+  expect(busy).toBeLessThan(upSeconds);
+  const lag = await willow.metric('nodejs_eventloop_lag_p50_seconds');
+  expect(lag).toBeGreaterThan(0.001);
+  expect(lag).toBeLessThan(1);
+  expect(await willow.metric('willow_link_connections_total')).toBe(1);
+  expect(await willow.metric('willow_link_gaps_total')).toBe(0);
+});
