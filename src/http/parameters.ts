@@ -1,7 +1,10 @@
 // What the routes take: ids in the path, the page of a list in the query. The schemas validate, and give the handlers their types.
 
 import { z } from 'zod';
-import { Id, SessionId, UserId } from '../core/ids.ts';
+import { Id, idCharactersMax, SessionId, UserId } from '../core/ids.ts';
+
+/** UTF-8 takes up to four bytes a character, and percent-encoding three characters a byte. */
+export const parameterCharactersMax = idCharactersMax * 4 * 3;
 
 export const UserPath = z.object({ id: UserId });
 /** A question that is not understood is not answered with something else. */

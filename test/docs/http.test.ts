@@ -8,6 +8,7 @@ import { badInput } from '../../src/http/failures.ts';
 import { scopes } from '../../src/http/instance.ts';
 import { NewKey } from '../../src/http/key-bodies.ts';
 import { httpLimits } from '../../src/http/limits.ts';
+import { parameterCharactersMax } from '../../src/http/parameters.ts';
 import { rawResponse } from '../../src/http/problems.ts';
 import {
   attemptBody,
@@ -21,7 +22,7 @@ import {
   sessionBody,
   webhookBody,
 } from '../../src/http/render.ts';
-import { bodyBytesMax, parameterCharactersMax } from '../../src/http/server.ts';
+import { bodyBytesMax } from '../../src/http/server.ts';
 import { socketLimits } from '../../src/http/sockets.ts';
 import { newWebhook } from '../../src/http/webhook-bodies.ts';
 import { attempt, hook, hooks, parked } from '../http/hook.ts';

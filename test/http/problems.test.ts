@@ -47,7 +47,8 @@ test('a method that a route does not know is 405, and says which it knows', asyn
 test('a body that is too large is 413, announced or not', async () => {
   await using served = await serve();
   const head = 'DELETE /users/ada/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
-  expectProblem(await served.raw(`${head}Content-Length: 65537\r\n\r\n`), 413, 'body-too-large');
+  const announced = await served.raw(`${head}Content-Length: 65537\r\n\r\n`);
+  expect(expectProblem(announced, 413, 'body-too-large').detail).toBe('a body has at most 65536 bytes here');
   const chunk = `4001\r\n${'1'.repeat(0x4001)}\r\n`;
   const answer = await served.raw(`${head}Transfer-Encoding: chunked\r\n\r\n${chunk.repeat(4)}0\r\n\r\n`);
   expectProblem(answer, 413, 'body-too-large');
