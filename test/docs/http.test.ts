@@ -54,6 +54,8 @@ function example(name: string): unknown {
 }
 
 const plain = (text: string | undefined) => text?.replaceAll('`', '');
+/** Of a cell that leads to a page of its own. */
+const nameOf = (cell: string | undefined) => /^\[`(.*)`\]/u.exec(cell ?? '')?.[1];
 const ms = (time: string) => Date.parse(`2026-11-23T${time}.000Z`);
 const phone = {
   sessionId: 'phone' as SessionId,
@@ -195,7 +197,7 @@ describe('the examples are what the code renders', () => {
 test('every type of problem has its status, its title and a remedy, and none is made up', () => {
   const source = read('src/http/problems.ts').matchAll(/^ {2}'?([a-z-]+)'?: \{ status: (\d+), title: '([^']+)' \},$/gm);
   const table = [...source].map(([, type = '', status = '', title = '']) => [type, status, title]);
-  const documented = rowsBelow('## Problems').map(([type, status, title]) => [plain(type), status, title]);
+  const documented = rowsBelow('## Problems').map(([type, status, title]) => [nameOf(type), status, title]);
   expect(documented).toEqual(table);
   for (const [type, , , remedy] of rowsBelow('## Problems')) expect(remedy, type).toMatch(/\w.*\.$/);
 });

@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { connect, type Server } from 'node:net';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { commonHeaders } from '../../src/http/problems.ts';
+import { answerOf, ownHeaders } from '../support/problem-pages.ts';
 import { DatabaseAway, expectProblem, serve } from './serve.ts';
 
 const connectionsOf = (server: Server): Promise<number> => promisify<number>((done) => server.getConnections(done))();
@@ -139,7 +141,12 @@ test('a request that stops arriving, or never begins, is answered and its connec
   expect(server.headersTimeout).toBeLessThanOrEqual(15_000);
   server.headersTimeout = 100;
   const answers = await Promise.all([served.raw(''), served.raw('GET / HTTP/1.1\r\nHost: local')]);
-  for (const answer of answers) expectProblem(answer, 408, 'request-timeout');
+  const page = answerOf('request-timeout');
+  for (const answer of answers) {
+    expectProblem(answer, 408, 'request-timeout');
+    expect(JSON.parse(answer.body)).toEqual(page.body);
+    expect(ownHeaders(answer.headers, commonHeaders)).toEqual(page.headers);
+  }
 }, 60_000);
 
 test('every wait on a connection has an end', async () => {
