@@ -4,6 +4,7 @@
 import type { FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import type { HttpServer } from './instance.ts';
+import { parameterCharactersMax } from './parameters.ts';
 import { type InputError, type Problem, ProblemError, typeOfStatus } from './problems.ts';
 
 /** Errors of the framework that have more to say than their status. */
@@ -11,15 +12,23 @@ const frameworkDetails: Readonly<Record<string, string>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: 'the body is not valid JSON',
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'the body is not as long as Content-Length says',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'a body must be application/json',
+  FST_ERR_MAX_PARAM_LENGTH: `a parameter of the path has at most ${parameterCharactersMax} characters, percent-encoded`,
 };
 
-export function problemOf(error: unknown, isUnavailable: (error: unknown) => boolean): Problem {
+export type FailureContext = {
+  /** Whether a port failed because the database is away. */
+  readonly isUnavailable: (error: unknown) => boolean;
+  /** What the route that was asked takes. */
+  readonly bodyBytesMax: number;
+};
+
+export function problemOf(error: unknown, { isUnavailable, bodyBytesMax }: FailureContext): Problem {
   if (error instanceof ProblemError) return error.problem;
   if (hasZodFastifySchemaValidationErrors(error)) {
     return error.validationContext === 'body' ? badBody(fieldErrorsOf(error)) : badInput(inputErrorsOf(error));
   }
   if (isUnavailable(error)) return { type: 'database-unavailable', detail: 'try again in a few seconds' };
-  return frameworkProblem(error) ?? { type: 'internal' };
+  return frameworkProblem(error, bodyBytesMax) ?? { type: 'internal' };
 }
 
 export function badInput(errors: readonly InputError[]): Problem {
@@ -68,11 +77,12 @@ function fieldErrorsOf({ validation }: ValidationError): Omit<InputError, 'in'>[
 }
 
 /** Only the framework's own errors are taken at their word: a status on any other error is none of the caller's. */
-function frameworkProblem(error: unknown): Problem | undefined {
+function frameworkProblem(error: unknown, bodyBytesMax: number): Problem | undefined {
   if (!(error instanceof Error) || !('code' in error) || typeof error.code !== 'string') return undefined;
   if (!error.code.startsWith('FST_') || !('statusCode' in error)) return undefined;
   const type = typeOfStatus(Number(error.statusCode));
   if (type === undefined || type === 'internal') return undefined;
+  if (type === 'body-too-large') return { type, detail: `a body has at most ${bodyBytesMax} bytes here` };
   const detail = frameworkDetails[error.code];
   return detail === undefined ? { type } : { type, detail };
 }

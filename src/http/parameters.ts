@@ -3,6 +3,9 @@
 import { z } from 'zod';
 import { Id, idCharactersMax, SessionId, UserId } from '../core/ids.ts';
 
+/** UTF-8 takes up to four bytes a character, and percent-encoding three characters a byte. */
+export const parameterCharactersMax = idCharactersMax * 4 * 3;
+
 /** Of an id in a path; the lengths are for the documents, which count characters as the schemas do. */
 const id = (description: string) => ({ description, minLength: 1, maxLength: idCharactersMax });
 const user = UserId.meta({ ...id('The user, percent-encoded.'), examples: ['42'] });

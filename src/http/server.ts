@@ -3,7 +3,6 @@
 
 import { type FastifyReply, type FastifyRequest, fastify, type HTTPMethods, type RouteOptions } from 'fastify';
 import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
-import { idCharactersMax } from '../core/ids.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { StartError } from '../runtime/start-error.ts';
 import { type GuardPort, requireKeys, requireScopes } from './auth.ts';
@@ -14,6 +13,7 @@ import { Guessing } from './guessing.ts';
 import type { HttpServer } from './instance.ts';
 import { type HttpLimits, httpLimits } from './limits.ts';
 import { keylessRefusal } from './loopback.ts';
+import { parameterCharactersMax } from './parameters.ts';
 import { commonHeaders, type Problem, sendProblem, statusOf } from './problems.ts';
 import { limitCallers } from './rate-limit.ts';
 import { type AttemptsPort, attemptRoutes } from './routes/attempts.ts';
@@ -67,8 +67,6 @@ export type HttpDeps = SessionsPort & {
 export type Refused = 'overloaded' | 'too-many-requests' | 'wrong-keys' | Dismissal;
 
 export const bodyBytesMax = 64 * 1024;
-/** UTF-8 takes up to four bytes a character, and percent-encoding three characters a byte. */
-export const parameterCharactersMax = idCharactersMax * 4 * 3;
 
 export function createHttpServer(deps: HttpDeps): HttpServer {
   const limits = { ...httpLimits, ...deps.limits };
@@ -86,7 +84,10 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
     routerOptions: { maxParamLength: parameterCharactersMax },
     frameworkErrors: (error, request, reply) => {
       if (cors !== null) reply.headers(cors.headersFor(request.headers.origin));
-      const problem = error.code === 'FST_ERR_BAD_URL' ? malformedUrl(app, request) : problemOf(error, () => false);
+      const problem =
+        error.code === 'FST_ERR_BAD_URL'
+          ? malformedUrl(app, request)
+          : problemOf(error, { isUnavailable: () => false, bodyBytesMax });
       sendProblem(reply, problem);
     },
   }).withTypeProvider<ZodTypeProvider>();
@@ -180,7 +181,8 @@ function answerFailures(app: HttpServer, { logger, isUnavailable }: HttpDeps): v
   app.setErrorHandler((error, request, reply) => {
     // The client went away in the middle of its body: nobody reads the answer, and nothing failed.
     const isGone = error instanceof Error && error === request.raw.errored;
-    const problem: Problem = isGone ? { type: 'bad-request' } : problemOf(error, isUnavailable);
+    const context = { isUnavailable, bodyBytesMax: request.routeOptions.bodyLimit };
+    const problem: Problem = isGone ? { type: 'bad-request' } : problemOf(error, context);
     const status = statusOf(problem);
     if (status >= 500) {
       const line = { event: 'request.failed', ...lineOf(request), status, problem: problem.type };

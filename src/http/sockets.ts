@@ -49,9 +49,15 @@ export function createSocketServer(listener: RequestListener, connections: Conne
 const unmet = rawAnswer({ type: 'expectation-failed', detail: 'only 100-continue is understood' });
 
 const socketProblems: Readonly<Record<string, Problem>> = {
-  HPE_HEADER_OVERFLOW: { type: 'headers-too-large' },
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: { type: 'body-too-large' },
-  ERR_HTTP_REQUEST_TIMEOUT: { type: 'request-timeout' },
+  HPE_HEADER_OVERFLOW: {
+    type: 'headers-too-large',
+    detail: `the request line and the headers have at most ${socketLimits.headerBytesMax} bytes`,
+  },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: { type: 'body-too-large', detail: 'the chunks of the body have extensions' },
+  ERR_HTTP_REQUEST_TIMEOUT: {
+    type: 'request-timeout',
+    detail: `the headers arrive within ${socketLimits.headersTimeoutMs} ms, the whole request within ${socketLimits.requestTimeoutMs} ms`,
+  },
 };
 
 /** Answers bytes that are no HTTP, and requests that stop arriving. */

@@ -8,6 +8,7 @@ import { badInput } from '../../src/http/failures.ts';
 import { scopes } from '../../src/http/instance.ts';
 import { NewKey } from '../../src/http/key-bodies.ts';
 import { httpLimits } from '../../src/http/limits.ts';
+import { parameterCharactersMax } from '../../src/http/parameters.ts';
 import { rawResponse } from '../../src/http/problems.ts';
 import {
   attemptBody,
@@ -21,7 +22,7 @@ import {
   sessionBody,
   webhookBody,
 } from '../../src/http/render.ts';
-import { bodyBytesMax, parameterCharactersMax } from '../../src/http/server.ts';
+import { bodyBytesMax } from '../../src/http/server.ts';
 import { socketLimits } from '../../src/http/sockets.ts';
 import { newWebhook } from '../../src/http/webhook-bodies.ts';
 import { attempt, hook, hooks, parked } from '../http/hook.ts';
@@ -54,6 +55,8 @@ function example(name: string): unknown {
 }
 
 const plain = (text: string | undefined) => text?.replaceAll('`', '');
+/** Of a cell that leads to a page of its own. */
+const nameOf = (cell: string | undefined) => /^\[`(.*)`\]/u.exec(cell ?? '')?.[1];
 const ms = (time: string) => Date.parse(`2026-11-23T${time}.000Z`);
 const phone = {
   sessionId: 'phone' as SessionId,
@@ -192,7 +195,7 @@ describe('the examples are what the code renders', () => {
 test('every type of problem has its status, its title and a remedy, and none is made up', () => {
   const source = read('src/http/problems.ts').matchAll(/^ {2}'?([a-z-]+)'?: \{ status: (\d+), title: '([^']+)' \},$/gm);
   const table = [...source].map(([, type = '', status = '', title = '']) => [type, status, title]);
-  const documented = rowsBelow('## Problems').map(([type, status, title]) => [plain(type), status, title]);
+  const documented = rowsBelow('## Problems').map(([type, status, title]) => [nameOf(type), status, title]);
   expect(documented).toEqual(table);
   for (const [type, , , remedy] of rowsBelow('## Problems')) expect(remedy, type).toMatch(/\w.*\.$/);
 });

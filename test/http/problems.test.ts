@@ -2,6 +2,8 @@ import { once } from 'node:events';
 import { connect, type Server } from 'node:net';
 import { promisify } from 'node:util';
 import { expect, test } from 'vitest';
+import { commonHeaders } from '../../src/http/problems.ts';
+import { answerOf, ownHeaders } from '../support/problem-pages.ts';
 import { DatabaseAway, expectProblem, serve } from './serve.ts';
 
 const connectionsOf = (server: Server): Promise<number> => promisify<number>((done) => server.getConnections(done))();
@@ -47,7 +49,8 @@ test('a method that a route does not know is 405, and says which it knows', asyn
 test('a body that is too large is 413, announced or not', async () => {
   await using served = await serve();
   const head = 'DELETE /users/ada/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
-  expectProblem(await served.raw(`${head}Content-Length: 65537\r\n\r\n`), 413, 'body-too-large');
+  const announced = await served.raw(`${head}Content-Length: 65537\r\n\r\n`);
+  expect(expectProblem(announced, 413, 'body-too-large').detail).toBe('a body has at most 65536 bytes here');
   const chunk = `4001\r\n${'1'.repeat(0x4001)}\r\n`;
   const answer = await served.raw(`${head}Transfer-Encoding: chunked\r\n\r\n${chunk.repeat(4)}0\r\n\r\n`);
   expectProblem(answer, 413, 'body-too-large');
@@ -138,7 +141,12 @@ test('a request that stops arriving, or never begins, is answered and its connec
   expect(server.headersTimeout).toBeLessThanOrEqual(15_000);
   server.headersTimeout = 100;
   const answers = await Promise.all([served.raw(''), served.raw('GET / HTTP/1.1\r\nHost: local')]);
-  for (const answer of answers) expectProblem(answer, 408, 'request-timeout');
+  const page = answerOf('request-timeout');
+  for (const answer of answers) {
+    expectProblem(answer, 408, 'request-timeout');
+    expect(JSON.parse(answer.body)).toEqual(page.body);
+    expect(ownHeaders(answer.headers, commonHeaders)).toEqual(page.headers);
+  }
 }, 60_000);
 
 test('every wait on a connection has an end', async () => {

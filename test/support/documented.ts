@@ -11,3 +11,7 @@ export function documented(page: string, fence: string, under = ''): string {
   if (begin < 0 || end < 0) throw new Error(`${page} has no block of ${fence}`);
   return text.slice(text.indexOf('\n', begin) + 1, end + 1);
 }
+
+export function hasDocumented(page: string, fence: string): boolean {
+  return readFileSync(new URL(`../../${page}`, import.meta.url), 'utf8').includes(`\`\`\`${fence}\n`);
+}
