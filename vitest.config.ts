@@ -4,9 +4,9 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'core', include: ['test/core/**/*.test.ts'], isolate: false } },
+      { test: { name: 'core', include: ['test/core/**/*.test.ts'], isolate: false, testTimeout: 60_000 } },
       { test: { name: 'http', include: ['test/http/**/*.test.ts'], testTimeout: 60_000 } },
-      { test: { name: 'docs', include: ['test/docs/**/*.test.ts'] } },
+      { test: { name: 'docs', include: ['test/docs/**/*.test.ts'], testTimeout: 60_000 } },
       {
         test: {
           name: 'flow',

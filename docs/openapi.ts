@@ -8,7 +8,7 @@ export const openApiPath = new URL('./openapi.json', import.meta.url);
 
 /** A server whose routes are never called: nobody has to say what its ports are. */
 export function serverOfDocuments(): HttpServer {
-  const port: unknown = new Proxy(() => null, { get: () => port });
+  const port: unknown = new Proxy(() => port, { get: () => port });
   const known = { hasApi: true, apiKey: null, allowedOrigins: [], logger: pino({ level: 'silent' }), limits: {} };
   const ports = new Proxy({}, { get: () => port });
   const deps = Object.assign(Object.create(ports) as object, known);

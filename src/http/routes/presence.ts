@@ -2,8 +2,8 @@
 
 import type { UserId } from '../../core/ids.ts';
 import type { Presence as PresenceOfUser } from '../../core/presence.ts';
-import { isKnown, presenceTag } from '../etag.ts';
 import { getPresence } from '../answers/presence.ts';
+import { isKnown, presenceTag } from '../etag.ts';
 import type { HttpServer } from '../instance.ts';
 import { NoQuery, UserPath } from '../parameters.ts';
 import { presenceBody } from '../render.ts';
