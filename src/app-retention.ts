@@ -12,17 +12,25 @@ const againMs = 20;
 
 /** Until the signal aborts. */
 export async function runRetention(base: Base, pool: pg.Pool, signal: AbortSignal): Promise<void> {
-  const { logger, nowMs, settings } = base;
+  const {
+    logger,
+    metrics: { retention },
+    nowMs,
+    settings,
+  } = base;
   const keptMs = settings.EVENT_RETENTION_DAYS * dayMs;
   let heldBy: string | null = null;
+  let oldestAtMs: number | null = null;
+  retention.watchLog(() => ({ oldestAtMs, keptMs, isHeld: heldBy !== null }), nowMs);
   const trim = async (): Promise<boolean> => {
     const given = await giveUpEvents(pool, nowMs() - keptMs);
     if (given.heldBy !== null && given.heldBy !== heldBy) {
-      const held = { endpointId: given.heldBy, retentionDays: settings.EVENT_RETENTION_DAYS };
-      logger.warn({ event: 'log.held-back', ...held, oldestAt: given.oldestAtMs });
+      logger.warn({ event: 'log.held-back', endpointId: given.heldBy, retentionDays: settings.EVENT_RETENTION_DAYS });
     }
-    heldBy = given.heldBy;
+    ({ heldBy, oldestAtMs } = given);
     const swept = await sweepGivenUp(pool);
+    retention.events.inc(swept.events);
+    retention.sessions.inc(swept.sessions);
     return given.isMore || swept.isMore;
   };
   await runTrimming(base, { name: 'retention', trim, againMs }, signal);
