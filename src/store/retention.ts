@@ -10,9 +10,9 @@ import type pg from 'pg';
 import { ask } from './database.ts';
 
 /** Of each user so many of the sessions that have ended, the newest, stay for ever: devices that come back are known by their last epoch. */
-export const sessionsRememberedMax = 32;
+const sessionsRememberedMax = 32;
 /** In one statement, so that nobody waits for it. */
-export const stretchEventsMax = 1_000;
+const stretchEventsMax = 1_000;
 const sessionsAtOnceMax = 1_000;
 /** Of one user, among which the newest are looked for: more than are deleted at once and remembered. */
 const sessionsRankedMax = 10_000;
@@ -39,6 +39,7 @@ export type GivenUp = {
 
 type StretchRow = {
   readonly trimmed: number;
+  readonly is_behind: boolean;
   readonly count: number;
   readonly oldest_at: number | null;
   readonly held_by: string | null;
@@ -61,29 +62,33 @@ const stretchSql = `
     select position, at from (
       select position, at, bool_or(at >= to_timestamp($1::float8 / 1000)) over (order by position) as is_young from next) n
     where not is_young)
-  select h.trimmed, (select count(*) from next) as count, (select at from next order by position limit 1) as oldest_at,
+  select h.trimmed, t.position < h.trimmed as is_behind, (select count(*) from next) as count, (select at from next order by position limit 1) as oldest_at,
     (select endpoint_id from hold where position < (select max(position) from expired)) as held_by, s.up_to, s.newest
   from log_head h cross join log_tail t left join lateral (
     select max(position) as up_to, max(at) as newest from expired
     where t.position = h.trimmed and position <= coalesce((select position from hold), position)) s on true`;
 
 /** Gives up the next events that are older than a time, up to the first that is not, or that a webhook still has to get. */
-export async function giveUpEvents(pool: pg.Pool, beforeMs: number): Promise<GivenUp> {
+export async function giveUpEvents(
+  pool: pg.Pool,
+  beforeMs: number,
+  eventsMax: number = stretchEventsMax,
+): Promise<GivenUp> {
   const { rows } = await ask<StretchRow>(pool, {
     name: 'expired-stretch',
     text: stretchSql,
-    values: [beforeMs, stretchEventsMax],
+    values: [beforeMs, eventsMax],
   });
   const [found] = rows;
   if (found === undefined) return { isMore: false, oldestAtMs: null, heldBy: null };
   const { trimmed, held_by: heldBy, up_to: upTo, newest } = found;
-  if (upTo === null) return { isMore: false, oldestAtMs: found.oldest_at, heldBy };
+  if (upTo === null) return { isMore: found.is_behind, oldestAtMs: found.oldest_at, heldBy };
   await ask(pool, {
     name: 'give-up',
     text: 'select willow_give_up($1, $2, to_timestamp($3::float8 / 1000))',
     values: [trimmed, upTo, newest],
   });
-  return { isMore: found.count === stretchEventsMax && heldBy === null, oldestAtMs: found.oldest_at, heldBy };
+  return { isMore: found.count === eventsMax && heldBy === null, oldestAtMs: found.oldest_at, heldBy };
 }
 
 /** The next of the events that were given up, and are not looked at yet. */
@@ -140,11 +145,11 @@ const eventsSql = `
 export type Swept = { readonly isMore: boolean; readonly events: number; readonly sessions: number };
 
 /** Deletes what the next stretch that was given up leaves: sessions first, as it is the stretch that tells whose. */
-export async function sweepGivenUp(pool: pg.Pool): Promise<Swept> {
+export async function sweepGivenUp(pool: pg.Pool, eventsMax: number = stretchEventsMax): Promise<Swept> {
   const { rows: ended } = await ask<{ found: number; deleted: number }>(pool, {
     name: 'sweep-sessions',
     text: sessionsSql,
-    values: [stretchEventsMax, sessionsAtOnceMax],
+    values: [eventsMax, sessionsAtOnceMax],
   });
   const sessions = ended[0]?.deleted ?? 0;
   // Some are left: the stretch is looked at once more.
@@ -153,9 +158,9 @@ export async function sweepGivenUp(pool: pg.Pool): Promise<Swept> {
   const { rows } = await ask<{ walked: number; deleted: number; is_clear: boolean }>(pool, {
     name: 'sweep-events',
     text: eventsSql,
-    values: [stretchEventsMax],
+    values: [eventsMax],
   });
   const swept = rows[0] ?? { walked: 0, deleted: 0, is_clear: true };
-  const isMore = swept.walked === stretchEventsMax || (swept.walked > 0 && !swept.is_clear);
+  const isMore = swept.walked === eventsMax || (swept.walked > 0 && !swept.is_clear);
   return { isMore, events: swept.deleted, sessions };
 }
