@@ -97,8 +97,8 @@ const givenUpSql = (tail: string) => `
     select position, user_id, sequence from events
     where position > t.position and position <= h.trimmed order by position limit $1) e`;
 
-// What is locked meanwhile, by who takes the session up again or erases the user, is left to him. A session that comes back is no longer ended
-// when it is locked; one that is gone by the time that a decision on it is written is written anew (write.ts).
+// What is locked meanwhile, by who takes the session up again or erases the user, is left to him, and so is what changed a moment ago. A session
+// that is gone by the time that a decision on it is written is written anew (write.ts).
 const sessionsSql = `
   with old as materialized (
     select s.user_id, s.session_id from (select distinct user_id from (${givenUpSql('log_tail')}) g) u
@@ -109,12 +109,11 @@ const sessionsSql = `
       order by r.ended_at desc, r.session_id desc offset ${sessionsRememberedMax}) s
     limit $2),
   free as materialized (
-    select s.user_id, s.session_id from old o cross join lateral (
-      select s.user_id, s.session_id from sessions s where s.user_id = o.user_id and s.session_id = o.session_id
+    select s.ctid from old o cross join lateral (
+      select s.ctid from sessions s where s.user_id = o.user_id and s.session_id = o.session_id
         and s.ended_at <= (select horizon from log_head) for update skip locked) s),
-  gone as (
-    delete from sessions s using free f where s.user_id = f.user_id and s.session_id = f.session_id)
-  select (select count(*) from old) as found, (select count(*) from free) as deleted,
+  gone as (delete from sessions where ctid = any(array(select ctid from free)) returning 1)
+  select (select count(*) from old) as found, (select count(*) from gone) as deleted,
     set_config('synchronous_commit', 'off', true)`;
 
 // Everything of a user that is older than his newest event in the stretch goes, but for one: so does what an earlier stretch has kept. The
@@ -132,14 +131,14 @@ const eventsSql = `
       select position from events where user_id = n.user_id and sequence < n.sequence
         and sequence is distinct from turn.sequence offset 0) e),
   free as materialized (
-    select e.position from old o cross join lateral (
-      select position from events where position = o.position for update skip locked) e),
-  gone as (delete from events e using free f where e.position = f.position),
+    select e.ctid from old o cross join lateral (
+      select ctid from events where position = o.position for update skip locked) e),
+  gone as (delete from events where ctid = any(array(select ctid from free)) returning 1),
   moved as (
     update log_tail set position = case when (select count(*) from stretch) < $1 then (select trimmed from log_head)
         else (select max(position) from stretch) end
-    from tail where (select count(*) from free) = (select count(*) from old) returning 1)
-  select (select count(*) from stretch) as walked, (select count(*) from free) as deleted,
+    from tail where (select count(*) from gone) = (select count(*) from old) returning 1)
+  select (select count(*) from stretch) as walked, (select count(*) from gone) as deleted,
     exists (select from moved) as is_clear, set_config('synchronous_commit', 'off', true)`;
 
 export type Swept = { readonly isMore: boolean; readonly events: number; readonly sessions: number };
