@@ -24,6 +24,12 @@ const ExpiresAt = z.iso
   .refine((timeMs) => timeMs > Date.now(), 'must be in the future');
 
 export const NewKey = z.strictObject(
-  { name: Name, scopes: Scopes, expiresAt: ExpiresAt.nullable().default(null) },
+  {
+    name: Name.describe('Whose key it is, for whoever reads the list.'),
+    scopes: Scopes.describe('What it may do.'),
+    expiresAt: ExpiresAt.nullable()
+      .default(null)
+      .describe('A time in the future; null: it is good until it is removed.'),
+  },
   'must be a JSON object',
 );

@@ -45,7 +45,7 @@ const Limit = z
   .refine((limit) => limit <= limitMax, limitSentence)
   .default(limitDefault)
   .meta({
-    description: 'How many items at most.',
+    description: `How many items at most; ${limitDefault} unless said.`,
     type: 'integer',
     minimum: 1,
     maximum: limitMax,

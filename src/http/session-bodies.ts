@@ -15,14 +15,24 @@ const DeviceField = z.unknown().transform((value, context) => {
 });
 
 const fields = {
-  sessionId: SessionId.nullable().default(null),
-  device: DeviceField.optional(),
+  sessionId: SessionId.nullable().default(null).describe('Which session; otherwise a new one, at random.'),
+  device: DeviceField.optional().meta({
+    description: 'For the birth: an object of up to 1 KiB, shown to readers.',
+    type: ['object', 'null'],
+  }),
   leaseMs: z
     .number(leaseSentence)
     .refine((ms) => Number.isInteger(ms) && ms >= 0 && ms <= leaseMsMax, leaseSentence)
     .nullable()
-    .default(null),
-  live: z.boolean('must be true or false').default(false),
+    .default(null)
+    .meta({
+      description: 'How long it stays live without a sign of life, in place of the setting; 0: for ever.',
+      anyOf: [{ type: 'integer', minimum: 0, maximum: leaseMsMax }, { type: 'null' }],
+    }),
+  live: z
+    .boolean('must be true or false')
+    .default(false)
+    .describe('`true`: it is live before the answer is sent, and need not wait for its birth.'),
 };
 
 export const NewSession = z
@@ -46,5 +56,6 @@ export const IdempotencyHeader = z.looseObject({
       new RegExp(`^[\\x21-\\x7e]{1,${keyCharactersMax}}$`, 'u'),
       `must be 1 to ${keyCharactersMax} visible ASCII characters`,
     )
-    .optional(),
+    .optional()
+    .describe('Another one for each login: for 24 hours the same key with the same request gives the same answer.'),
 });

@@ -15,7 +15,10 @@ export type UrlProblem = (url: string) => string | null;
 
 function wholeNumber(min: number, max: number) {
   const sentence = `must be a whole number from ${min} to ${max}`;
-  return z.number(sentence).refine((value) => Number.isInteger(value) && value >= min && value <= max, sentence);
+  return z
+    .number(sentence)
+    .refine((value) => Number.isInteger(value) && value >= min && value <= max, sentence)
+    .meta({ type: 'integer', minimum: min, maximum: max });
 }
 
 /** As it is called in the end: numbers in other bases and full-width digits are not what they seem. */
@@ -29,6 +32,21 @@ function urlOf(targetProblem: UrlProblem) {
     return z.NEVER;
   });
 }
+
+/** What the documents say of each field. */
+const says = {
+  url: 'Where it is called: https, without user name and fragment, at an address that may be called.',
+  description: 'Whose it is, for whoever reads the list.',
+  events: 'The types that it wants; null: all of them.',
+  lanes: "How many deliveries may be under way at once; a user's events always take the same lane, in order.",
+  maxBatch: 'More than 1 sends up to so many events of a lane in one request.',
+  after: 'The position behind which it begins; null: the end of the log.',
+  enabled: '`false`: it is paused, keeps its place, and is sent nothing.',
+  replayAfter: 'The position behind which to begin.',
+  since: 'The time from which on to begin.',
+} as const;
+
+const urlMeta = { description: says.url, maxLength: urlCharactersMax, format: 'uri' };
 
 const Description = z
   .string('must be text')
@@ -56,13 +74,13 @@ const isObject = 'must be a JSON object';
 export function newWebhook(targetProblem: UrlProblem) {
   return z.strictObject(
     {
-      url: urlOf(targetProblem),
-      description: Description.default(null),
-      events: Types.default(null),
-      lanes: Lanes.default(lanesDefault),
-      maxBatch: MaxBatch.default(1),
-      after: Position.nullable().default(null),
-      enabled: Enabled.default(true),
+      url: urlOf(targetProblem).meta(urlMeta),
+      description: Description.default(null).describe(says.description),
+      events: Types.default(null).describe(says.events),
+      lanes: Lanes.default(lanesDefault).describe(says.lanes),
+      maxBatch: MaxBatch.default(1).describe(says.maxBatch),
+      after: Position.nullable().default(null).describe(says.after),
+      enabled: Enabled.default(true).describe(says.enabled),
     },
     isObject,
   );
@@ -71,19 +89,22 @@ export function newWebhook(targetProblem: UrlProblem) {
 export function changedWebhook(targetProblem: UrlProblem) {
   return z.strictObject(
     {
-      url: urlOf(targetProblem).optional(),
-      description: Description.optional(),
-      events: Types.optional(),
-      lanes: Lanes.optional(),
-      maxBatch: MaxBatch.optional(),
-      enabled: Enabled.optional(),
+      url: urlOf(targetProblem).optional().meta(urlMeta),
+      description: Description.optional().describe(says.description),
+      events: Types.optional().describe(says.events),
+      lanes: Lanes.optional().describe(says.lanes),
+      maxBatch: MaxBatch.optional().describe(says.maxBatch),
+      enabled: Enabled.optional().describe(says.enabled),
     },
     isObject,
   );
 }
 
 export const ReplayFrom = z
-  .strictObject({ after: Position.optional(), since: Time.optional() }, isObject)
+  .strictObject(
+    { after: Position.optional().describe(says.replayAfter), since: Time.optional().describe(says.since) },
+    isObject,
+  )
   .transform(({ after, since }, context) => {
     if (after !== undefined && since === undefined) return { after };
     if (since !== undefined && after === undefined) return { sinceMs: since };

@@ -63,3 +63,81 @@ export const listSessionsOfUser: Operation = {
     },
   },
 };
+
+const Message = z
+  .object({
+    topic: z.string().describe('Where the client publishes it.'),
+    payload: z
+      .record(z.string(), z.unknown())
+      .describe('To be sent as JSON, once the client has added the `epoch` of its connection.'),
+    qos: z.literal(1).describe('At least once.'),
+    retain: z.literal(false).describe('Never retained.'),
+  })
+  .register(named, { id: 'PreparedMessage' });
+
+export const PreparedSession = z
+  .object({
+    sessionId: z.string().describe('The session that was prepared.'),
+    expiresAt: z.iso.datetime().describe('Births are heard until then; wills for ever.'),
+    will: Message.describe('The Last Will that the client hands to the broker when it connects.'),
+    birth: Message.describe('What the client publishes once it is connected.'),
+  })
+  .register(named, { id: 'PreparedSession' });
+
+const ticket = 'eyJhbGciOiJIUzI1NiIsImtpZCI6Ik…';
+const payload = { userId: 'ada', sessionId: 'phone', ticket };
+
+export const prepareSession: Operation = {
+  id: 'prepareSession',
+  tag: 'sessions',
+  summary: 'Prepare a login',
+  description:
+    'The will and the birth that a client is given, with a ticket in each: the proof that this backend let this session be spoken for. A ' +
+    'request that may be sent twice carries an `Idempotency-Key`.',
+  body: {
+    name: 'NewSession',
+    description: 'It may be left out, and so may any field of it.',
+    example: { sessionId: 'phone', device: { os: 'ios' }, live: true },
+  },
+  answers: {
+    201: {
+      description: 'What the client is given.',
+      headers: ['No-Store'],
+      schema: PreparedSession,
+      example: {
+        sessionId: 'phone',
+        expiresAt: '2026-12-23T10:00:00.000Z',
+        will: { topic: '/logout/ada', payload, qos: 1, retain: false },
+        birth: { topic: '/login/ada', payload: { device: { os: 'ios' }, ...payload }, qos: 1, retain: false },
+      } satisfies z.input<typeof PreparedSession>,
+    },
+  },
+  problems: ['session-unheard', 'idempotency-key-reused', 'no-secret-key'],
+};
+
+export const endSessionsOfUser: Operation = {
+  id: 'endSessionsOfUser',
+  tag: 'sessions',
+  summary: 'End all sessions that are live',
+  description:
+    'They are over, with the reason `kicked`, before the answer is sent; of a user who has none there is nothing to end.',
+  answers: { 204: { description: 'No session of the user is live.' } },
+};
+
+export const endSession: Operation = {
+  id: 'endSession',
+  tag: 'sessions',
+  summary: 'End one session',
+  description: 'It is over, with the reason `kicked`, before the answer is sent, and forgets its epoch.',
+  answers: { 204: { description: 'The session is over.' } },
+  problems: ['unknown-session'],
+};
+
+export const eraseUser: Operation = {
+  id: 'eraseUser',
+  tag: 'sessions',
+  summary: 'Erase the user',
+  description:
+    'Sessions, events and everything else that is kept of the user, as if he had never been. Nobody is told of it.',
+  answers: { 204: { description: 'Nothing is known of the user.' } },
+};

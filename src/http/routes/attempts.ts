@@ -1,6 +1,13 @@
 // What was tried for a webhook, and the events that it refused: lists for a person, who gives those a second chance, or up.
 
 import { z } from 'zod';
+import {
+  deleteParkedEvent,
+  listAttemptsOfWebhook,
+  listParkedEvents,
+  retryParkedEvent,
+  retryParkedEvents,
+} from '../answers/attempts.ts';
 import { callerOf } from '../auth.ts';
 import { type Cursor, defineCursor, sendPage } from '../cursor.ts';
 import type { Caller, HttpServer } from '../instance.ts';
@@ -14,7 +21,10 @@ const parkedCursor = defineCursor('parked', Place);
 
 const outcomes = ['delivered', 'refused', 'gone', 'failed'] as const;
 const AttemptsQuery = PageQuery.extend({
-  outcome: z.enum(outcomes, `must be one of ${outcomes.join(', ')}`).optional(),
+  outcome: z
+    .enum(outcomes, `must be one of ${outcomes.join(', ')}`)
+    .optional()
+    .describe('Only those that ended so.'),
 });
 
 export type Attempt = {
@@ -60,13 +70,14 @@ export type AttemptsPort = {
   readonly removeParked: (id: string, parkedId: number, caller: Caller) => Promise<boolean | null>;
 };
 
-export function attemptRoutes(
-  app: HttpServer,
-  { listAttempts, listParked, retryParked, removeParked }: AttemptsPort,
-): void {
+export function attemptRoutes(app: HttpServer, port: AttemptsPort): void {
+  const { listAttempts, listParked } = port;
   app.get(
     '/webhooks/:id/attempts',
-    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, querystring: AttemptsQuery } },
+    {
+      config: { scope: 'webhooks:admin', operation: listAttemptsOfWebhook },
+      schema: { params: WebhookPath, querystring: AttemptsQuery },
+    },
     async ({ params, query: { outcome = null, ...query } }, reply) =>
       sendPage(reply, query, {
         ...byId(attemptsCursor),
@@ -77,7 +88,10 @@ export function attemptRoutes(
 
   app.get(
     '/webhooks/:id/parked',
-    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, querystring: PageQuery } },
+    {
+      config: { scope: 'webhooks:admin', operation: listParkedEvents },
+      schema: { params: WebhookPath, querystring: PageQuery },
+    },
     async ({ params, query }, reply) =>
       sendPage(reply, query, {
         ...byId(parkedCursor),
@@ -86,9 +100,17 @@ export function attemptRoutes(
       }),
   );
 
+  parkedRoutes(app, port);
+}
+
+/** A second chance for what is parked, or none. */
+function parkedRoutes(app: HttpServer, { retryParked, removeParked }: AttemptsPort): void {
   app.post(
     '/webhooks/:id/parked/retry',
-    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, body: NoBody } },
+    {
+      config: { scope: 'webhooks:admin', operation: retryParkedEvents },
+      schema: { params: WebhookPath, body: NoBody },
+    },
     async (request, reply) => {
       const count = await retryParked(request.params.id, null, callerOf(request));
       if (count === null) return sendProblem(reply, { type: 'unknown-webhook' });
@@ -98,7 +120,7 @@ export function attemptRoutes(
 
   app.post(
     '/webhooks/:id/parked/:parkedId/retry',
-    { config: { scope: 'webhooks:admin' }, schema: { params: ParkedPath, body: NoBody } },
+    { config: { scope: 'webhooks:admin', operation: retryParkedEvent }, schema: { params: ParkedPath, body: NoBody } },
     async (request, reply) => {
       const count = await retryParked(request.params.id, request.params.parkedId, callerOf(request));
       if (count === null) return sendProblem(reply, { type: 'unknown-webhook' });
@@ -109,7 +131,7 @@ export function attemptRoutes(
 
   app.delete(
     '/webhooks/:id/parked/:parkedId',
-    { config: { scope: 'webhooks:admin' }, schema: { params: ParkedPath } },
+    { config: { scope: 'webhooks:admin', operation: deleteParkedEvent }, schema: { params: ParkedPath } },
     async (request, reply) => {
       const wasThere = await removeParked(request.params.id, request.params.parkedId, callerOf(request));
       if (wasThere === null) return sendProblem(reply, { type: 'unknown-webhook' });

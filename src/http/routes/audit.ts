@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { type AuditAction, auditActions } from '../../core/audit.ts';
 import { isStorableText } from '../../core/ids.ts';
+import { listAuditRecords } from '../answers/keys.ts';
 import { defineCursor, sendPage } from '../cursor.ts';
 import type { HttpServer } from '../instance.ts';
 import { PageQuery } from '../parameters.ts';
@@ -16,9 +17,12 @@ const nameSentence = `must be text of at most ${nameCharactersMax} characters, g
 const Name = z.string(nameSentence).max(nameCharactersMax, nameSentence).refine(isStorableText, nameSentence);
 
 const AuditQuery = PageQuery.extend({
-  actor: Name.optional(),
-  action: z.enum(auditActions, `must be one of ${auditActions.join(', ')}`).optional(),
-  target: Name.optional(),
+  actor: Name.optional().describe('Only what this one did.'),
+  action: z
+    .enum(auditActions, `must be one of ${auditActions.join(', ')}`)
+    .optional()
+    .describe('Only what was this.'),
+  target: Name.optional().describe('Only what was done to this.'),
 });
 
 export type AuditRecord = {
@@ -39,7 +43,7 @@ export type AuditPort = (
 export function auditRoutes(app: HttpServer, listAudit: AuditPort): void {
   app.get(
     '/audit',
-    { config: { scope: 'keys:admin' }, schema: { querystring: AuditQuery } },
+    { config: { scope: 'keys:admin', operation: listAuditRecords }, schema: { querystring: AuditQuery } },
     async (request, reply) => {
       const { actor = null, action = null, target = null } = request.query;
       return sendPage(reply, request.query, {

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import type { UserId } from '../../core/ids.ts';
+import { listEventsOfUser } from '../answers/events.ts';
 import { defineCursor, sendPage } from '../cursor.ts';
 import type { HttpServer } from '../instance.ts';
 import { PageQuery, UserPath } from '../parameters.ts';
@@ -17,7 +18,10 @@ export type EventsOfUserPort = (
 export function eventRoutes(app: HttpServer, eventsOfUser: EventsOfUserPort): void {
   app.get(
     '/users/:id/events',
-    { config: { scope: 'events:read' }, schema: { params: UserPath, querystring: PageQuery } },
+    {
+      config: { scope: 'events:read', operation: listEventsOfUser },
+      schema: { params: UserPath, querystring: PageQuery },
+    },
     async (request, reply) =>
       sendPage(reply, request.query, {
         cursor,

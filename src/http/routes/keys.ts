@@ -1,6 +1,7 @@
 // The keys that callers show: made, listed and removed. A key is shown when it is made, and never again.
 
 import { z } from 'zod';
+import { createKey, deleteKey, getKey, listKeys } from '../answers/keys.ts';
 import { mintKey } from '../api-key.ts';
 import { callerOf } from '../auth.ts';
 import { defineCursor, sendPage } from '../cursor.ts';
@@ -45,36 +46,47 @@ export type KeysPort = {
 };
 
 export function keyRoutes(app: HttpServer, port: KeysPort): void {
-  app.post('/keys', { config: { scope: 'keys:admin' }, schema: { body: NewKey } }, async (request, reply) => {
-    const { name, scopes, expiresAt } = request.body;
-    const { id, key, digest } = mintKey();
-    const made = await port.create({ id, name, scopes, expiresAtMs: expiresAt, digest }, callerOf(request));
-    if (made.kind === 'too-many') {
-      return sendProblem(reply, { type: 'too-many-keys', detail: `at most ${made.keysMax}` });
-    }
-    reply.code(201).header('location', `/keys/${id}`);
-    const { id: _id, ...shown } = keyBody(made.key);
-    return reply.send({ id, key, ...shown });
-  });
-
-  app.get('/keys', { config: { scope: 'keys:admin' }, schema: { querystring: PageQuery } }, async (request, reply) =>
-    sendPage(reply, request.query, {
-      cursor,
-      first: null,
-      read: (after, limit) => port.list({ limit, after }),
-      placeOf: ({ createdAtMs, id }) => ({ createdAtMs, id }),
-      itemOf: keyBody,
-    }),
+  app.post(
+    '/keys',
+    { config: { scope: 'keys:admin', operation: createKey }, schema: { body: NewKey } },
+    async (request, reply) => {
+      const { name, scopes, expiresAt } = request.body;
+      const { id, key, digest } = mintKey();
+      const made = await port.create({ id, name, scopes, expiresAtMs: expiresAt, digest }, callerOf(request));
+      if (made.kind === 'too-many') {
+        return sendProblem(reply, { type: 'too-many-keys', detail: `at most ${made.keysMax}` });
+      }
+      reply.code(201).header('location', `/keys/${id}`);
+      const { id: _id, ...shown } = keyBody(made.key);
+      return reply.send({ id, key, ...shown });
+    },
   );
 
-  app.get('/keys/:id', { config: { scope: 'keys:admin' }, schema: { params: KeyPath } }, async (request, reply) => {
-    const key = await port.get(request.params.id);
-    return key === null ? sendProblem(reply, { type: 'unknown-key' }) : keyBody(key);
-  });
+  app.get(
+    '/keys',
+    { config: { scope: 'keys:admin', operation: listKeys }, schema: { querystring: PageQuery } },
+    async (request, reply) =>
+      sendPage(reply, request.query, {
+        cursor,
+        first: null,
+        read: (after, limit) => port.list({ limit, after }),
+        placeOf: ({ createdAtMs, id }) => ({ createdAtMs, id }),
+        itemOf: keyBody,
+      }),
+  );
+
+  app.get(
+    '/keys/:id',
+    { config: { scope: 'keys:admin', operation: getKey }, schema: { params: KeyPath } },
+    async (request, reply) => {
+      const key = await port.get(request.params.id);
+      return key === null ? sendProblem(reply, { type: 'unknown-key' }) : keyBody(key);
+    },
+  );
 
   app.delete(
     '/keys/:id',
-    { config: { scope: 'keys:admin' }, schema: { params: KeyPath, querystring: NoQuery } },
+    { config: { scope: 'keys:admin', operation: deleteKey }, schema: { params: KeyPath, querystring: NoQuery } },
     async (request, reply) => {
       const wasThere = await port.remove(request.params.id, callerOf(request));
       return wasThere ? reply.code(204).send() : sendProblem(reply, { type: 'unknown-key' });

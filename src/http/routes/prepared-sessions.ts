@@ -3,6 +3,7 @@
 import type { FastifyReply } from 'fastify';
 import type { SessionId, UserId } from '../../core/ids.ts';
 import type { PreparedMessages } from '../../core/prepared.ts';
+import { prepareSession } from '../answers/sessions.ts';
 import { callerOf } from '../auth.ts';
 import type { Caller, HttpServer } from '../instance.ts';
 import { NoQuery, UserPath } from '../parameters.ts';
@@ -37,15 +38,19 @@ export type PreparePort = {
 const schema = { params: UserPath, querystring: NoQuery, headers: IdempotencyHeader, body: NewSession };
 
 export function preparedSessionRoutes(app: HttpServer, { prepare }: PreparePort): void {
-  app.post('/users/:id/sessions', { config: { scope: 'sessions:write' }, schema }, async (request, reply) => {
-    const idempotencyKey = request.headers['idempotency-key'] ?? null;
-    const { id: userId } = request.params;
-    const prepared = await prepare({ ...request.body, userId, caller: callerOf(request), idempotencyKey });
-    if (prepared.kind !== 'prepared') return refuse(reply, prepared);
-    // Whoever holds the ticket speaks for the session.
-    reply.code(201).header('cache-control', 'no-store');
-    return reply.send(preparedBody(prepared));
-  });
+  app.post(
+    '/users/:id/sessions',
+    { config: { scope: 'sessions:write', operation: prepareSession }, schema },
+    async (request, reply) => {
+      const idempotencyKey = request.headers['idempotency-key'] ?? null;
+      const { id: userId } = request.params;
+      const prepared = await prepare({ ...request.body, userId, caller: callerOf(request), idempotencyKey });
+      if (prepared.kind !== 'prepared') return refuse(reply, prepared);
+      // Whoever holds the ticket speaks for the session.
+      reply.code(201).header('cache-control', 'no-store');
+      return reply.send(preparedBody(prepared));
+    },
+  );
 }
 
 function refuse(reply: FastifyReply, refusal: PrepareRefusal): FastifyReply {

@@ -3,6 +3,7 @@
 
 import { z } from 'zod';
 import { type QuarantineReason, quarantineReasons } from '../../core/signal.ts';
+import { deleteQuarantined, getQuarantined, listQuarantine } from '../answers/quarantine.ts';
 import { callerOf } from '../auth.ts';
 import { defineCursor, sendPage } from '../cursor.ts';
 import type { Caller, HttpServer } from '../instance.ts';
@@ -12,7 +13,9 @@ import { quarantinedBody } from '../render.ts';
 
 const cursor = defineCursor('quarantine', z.strictObject({ id: z.int().min(0) }));
 const Reason = z.enum(quarantineReasons, 'must be a reason of the quarantine, given once');
-const QuarantineQuery = PageQuery.extend({ reason: Reason.optional() });
+const QuarantineQuery = PageQuery.extend({
+  reason: Reason.optional().describe('Only those that are here for this reason.'),
+});
 
 export type Quarantined = {
   readonly id: number;
@@ -40,7 +43,7 @@ export type QuarantinePort = {
 export function quarantineRoutes(app: HttpServer, { list, get, remove }: QuarantinePort): void {
   app.get(
     '/quarantine',
-    { config: { scope: 'quarantine:admin' }, schema: { querystring: QuarantineQuery } },
+    { config: { scope: 'quarantine:admin', operation: listQuarantine }, schema: { querystring: QuarantineQuery } },
     async (request, reply) => {
       const { reason = null } = request.query;
       return sendPage(reply, request.query, {
@@ -55,7 +58,10 @@ export function quarantineRoutes(app: HttpServer, { list, get, remove }: Quarant
 
   app.get(
     '/quarantine/:id',
-    { config: { scope: 'quarantine:admin' }, schema: { params: MessagePath, querystring: NoQuery } },
+    {
+      config: { scope: 'quarantine:admin', operation: getQuarantined },
+      schema: { params: MessagePath, querystring: NoQuery },
+    },
     async (request, reply) => {
       const message = await get(request.params.id);
       return message === null ? sendProblem(reply, { type: 'unknown-message' }) : quarantinedBody(message);
@@ -64,7 +70,10 @@ export function quarantineRoutes(app: HttpServer, { list, get, remove }: Quarant
 
   app.delete(
     '/quarantine/:id',
-    { config: { scope: 'quarantine:admin' }, schema: { params: MessagePath, querystring: NoQuery } },
+    {
+      config: { scope: 'quarantine:admin', operation: deleteQuarantined },
+      schema: { params: MessagePath, querystring: NoQuery },
+    },
     async (request, reply) => {
       const isRemoved = await remove(request.params.id, callerOf(request));
       return isRemoved ? reply.code(204).send() : sendProblem(reply, { type: 'unknown-message' });

@@ -3,7 +3,7 @@
 import { z } from 'zod';
 import { SessionId, type UserId } from '../../core/ids.ts';
 import type { Session } from '../../core/session.ts';
-import { listSessionsOfUser } from '../answers/sessions.ts';
+import { endSession, endSessionsOfUser, listSessionsOfUser } from '../answers/sessions.ts';
 import { callerOf } from '../auth.ts';
 import { defineCursor, sendPage } from '../cursor.ts';
 import type { Caller, HttpServer } from '../instance.ts';
@@ -44,7 +44,10 @@ export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsP
 
   app.delete(
     '/users/:id/sessions',
-    { config: { scope: 'sessions:write' }, schema: { params: UserPath, querystring: NoQuery } },
+    {
+      config: { scope: 'sessions:write', operation: endSessionsOfUser },
+      schema: { params: UserPath, querystring: NoQuery },
+    },
     async (request, reply) => {
       await kick(request.params.id, null, callerOf(request));
       return reply.code(204).send();
@@ -53,7 +56,10 @@ export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsP
 
   app.delete(
     '/users/:id/sessions/:sessionId',
-    { config: { scope: 'sessions:write' }, schema: { params: SessionPath, querystring: NoQuery } },
+    {
+      config: { scope: 'sessions:write', operation: endSession },
+      schema: { params: SessionPath, querystring: NoQuery },
+    },
     async (request, reply) => {
       const outcome = await kick(request.params.id, request.params.sessionId, callerOf(request));
       return outcome === 'done' ? reply.code(204).send() : sendProblem(reply, { type: 'unknown-session' });

@@ -1,6 +1,7 @@
 // Erasing a user: everything that Willow keeps of him, as if he had never been.
 
 import type { UserId } from '../../core/ids.ts';
+import { eraseUser } from '../answers/sessions.ts';
 import { callerOf } from '../auth.ts';
 import type { Caller, HttpServer } from '../instance.ts';
 import { NoQuery, UserPath } from '../parameters.ts';
@@ -13,7 +14,7 @@ export type UsersPort = {
 export function userRoutes(app: HttpServer, { erase }: UsersPort): void {
   app.delete(
     '/users/:id',
-    { config: { scope: 'sessions:write' }, schema: { params: UserPath, querystring: NoQuery } },
+    { config: { scope: 'sessions:write', operation: eraseUser }, schema: { params: UserPath, querystring: NoQuery } },
     async (request, reply) => {
       await erase(request.params.id, callerOf(request));
       return reply.code(204).send();

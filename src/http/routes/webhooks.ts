@@ -4,6 +4,17 @@
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { EventType } from '../../core/session.ts';
+import {
+  createWebhook,
+  deleteWebhook,
+  enableWebhook,
+  getWebhook,
+  listWebhooks,
+  replayWebhook,
+  rotateSecret,
+  testWebhook,
+  updateWebhook,
+} from '../answers/webhooks.ts';
 import { callerOf } from '../auth.ts';
 import { defineCursor, sendPage } from '../cursor.ts';
 import { badBody } from '../failures.ts';
@@ -88,7 +99,7 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
 
   app.post(
     '/webhooks',
-    { config: { scope: 'webhooks:admin' }, bodyLimit, schema: { body: New } },
+    { config: { scope: 'webhooks:admin', operation: createWebhook }, bodyLimit, schema: { body: New } },
     async (request, reply) => {
       const made = await port.create(request.body, callerOf(request));
       if (made.kind !== 'done') return refuse(reply, made);
@@ -99,7 +110,7 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
 
   app.get(
     '/webhooks',
-    { config: { scope: 'webhooks:admin' }, schema: { querystring: PageQuery } },
+    { config: { scope: 'webhooks:admin', operation: listWebhooks }, schema: { querystring: PageQuery } },
     async (request, reply) =>
       sendPage(reply, request.query, {
         cursor,
@@ -112,7 +123,7 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
 
   app.get(
     '/webhooks/:id',
-    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath } },
+    { config: { scope: 'webhooks:admin', operation: getWebhook }, schema: { params: WebhookPath } },
     async (request, reply) => {
       const webhook = await port.get(request.params.id);
       return webhook === null ? refuse(reply, { kind: 'unknown' }) : webhookBody(webhook);
@@ -121,13 +132,17 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
 
   app.patch(
     '/webhooks/:id',
-    { config: { scope: 'webhooks:admin' }, bodyLimit, schema: { params: WebhookPath, body: Changed } },
+    {
+      config: { scope: 'webhooks:admin', operation: updateWebhook },
+      bodyLimit,
+      schema: { params: WebhookPath, body: Changed },
+    },
     async (request, reply) => answer(reply, await port.change(request.params.id, request.body, callerOf(request))),
   );
 
   app.delete(
     '/webhooks/:id',
-    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath } },
+    { config: { scope: 'webhooks:admin', operation: deleteWebhook }, schema: { params: WebhookPath } },
     async (request, reply) => {
       const wasThere = await port.remove(request.params.id, callerOf(request));
       return wasThere ? reply.code(204).send() : refuse(reply, { kind: 'unknown' });
@@ -139,7 +154,7 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
 export function webhookActionRoutes(app: HttpServer, port: WebhooksPort): void {
   app.post(
     '/webhooks/:id/rotate',
-    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, body: NoBody } },
+    { config: { scope: 'webhooks:admin', operation: rotateSecret }, schema: { params: WebhookPath, body: NoBody } },
     async (request, reply) => {
       const rotated = await port.rotate(request.params.id, callerOf(request));
       if (rotated.kind !== 'done') return refuse(reply, rotated);
@@ -149,7 +164,7 @@ export function webhookActionRoutes(app: HttpServer, port: WebhooksPort): void {
 
   app.post(
     '/webhooks/:id/test',
-    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, body: NoBody } },
+    { config: { scope: 'webhooks:admin', operation: testWebhook }, schema: { params: WebhookPath, body: NoBody } },
     async (request, reply) => {
       const tested = await port.test(request.params.id);
       if (tested.kind !== 'sent') return refuse(reply, tested);
@@ -160,13 +175,16 @@ export function webhookActionRoutes(app: HttpServer, port: WebhooksPort): void {
 
   app.post(
     '/webhooks/:id/enable',
-    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, body: NoBody } },
+    { config: { scope: 'webhooks:admin', operation: enableWebhook }, schema: { params: WebhookPath, body: NoBody } },
     async (request, reply) => answer(reply, await port.enable(request.params.id, callerOf(request))),
   );
 
   app.post(
     '/webhooks/:id/replay',
-    { config: { scope: 'webhooks:admin' }, schema: { params: WebhookPath, body: ReplayFrom } },
+    {
+      config: { scope: 'webhooks:admin', operation: replayWebhook },
+      schema: { params: WebhookPath, body: ReplayFrom },
+    },
     async (request, reply) => {
       const replayed = await port.replay(request.params.id, request.body, callerOf(request));
       return replayed.kind === 'done' ? webhookBody(replayed.webhook) : refuse(reply, replayed);
