@@ -10,7 +10,7 @@ export type SnapshotUser = {
   readonly status: 'online' | 'offline';
   readonly since: string | null;
   readonly sequence: number;
-  readonly sessions: readonly { readonly sessionId: string; readonly startedAt: string }[];
+  readonly sessions: readonly { readonly sessionId: string }[];
 };
 
 export type LogEvent = {
@@ -40,15 +40,14 @@ export type Source = {
   readonly url: string;
   /** With the scopes presence:read and events:read. */
   readonly key?: string;
-  /** `status=online` leaves out whoever is offline at the time of the snapshot. */
-  readonly filter?: string;
+  /** Leaves out whoever is offline when the snapshot is taken. */
+  readonly status?: 'online';
   readonly pageUsersMax?: number;
   readonly silenceMsMax?: number;
   readonly say?: (what: string, more?: unknown) => void;
 };
 
 const pageUsersMax = 1_000;
-const answerMsMax = 30_000;
 // Two heartbeats of the stream: a connection that says less is dead, whatever the operating system believes.
 const silenceMsMax = 30_000;
 // An event is a few KiB at most.
@@ -101,14 +100,11 @@ function rebuild(source: Source, copy: Copy, why: string): void {
 
 async function takeSnapshot(source: Source, copy: Copy, signal: AbortSignal): Promise<void> {
   copy.clear();
-  const query = `sessions=true&limit=${source.pageUsersMax ?? pageUsersMax}&${source.filter ?? ''}`;
-  let cursor = '';
+  const query = new URLSearchParams({ sessions: 'true', limit: String(source.pageUsersMax ?? pageUsersMax) });
+  if (source.status !== undefined) query.set('status', source.status);
   for (;;) {
-    const answer = await ask(
-      source,
-      `/presence?${query}${cursor}`,
-      AbortSignal.any([signal, AbortSignal.timeout(answerMsMax)]),
-    );
+    const timeout = AbortSignal.timeout(source.silenceMsMax ?? silenceMsMax);
+    const answer = await ask(source, `/presence?${query.toString()}`, AbortSignal.any([signal, timeout]));
     const page = (await answer.json()) as Page;
     copy.add(page.data, page.head);
     if (page.nextCursor === null) {
@@ -116,7 +112,7 @@ async function takeSnapshot(source: Source, copy: Copy, signal: AbortSignal): Pr
       source.say?.('snapshot.taken', { position: page.position, head: page.head });
       return;
     }
-    cursor = `&cursor=${encodeURIComponent(page.nextCursor)}`;
+    query.set('cursor', page.nextCursor);
   }
 }
 
@@ -165,9 +161,9 @@ async function readEvents(source: Source, copy: Copy, signal: AbortSignal, onHea
   }
 }
 
-async function ask({ url, key }: Source, path: string, signal: AbortSignal): Promise<Response> {
+export async function ask({ url, key }: Source, path: string, signal: AbortSignal, method = 'GET'): Promise<Response> {
   const headers = key === undefined ? {} : { authorization: `Bearer ${key}` };
-  const answer = await fetch(`${url}${path}`, { headers, signal });
+  const answer = await fetch(`${url}${path}`, { method, headers, signal });
   if (answer.ok) return answer;
   throw new Refused(answer.status, await answer.text(), answer.headers.get('retry-after'));
 }

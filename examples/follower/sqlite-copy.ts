@@ -8,13 +8,15 @@ export type SqliteCopy = Copy &
   Disposable & {
     /** Null while the copy is not true: a snapshot is being read, or caught up with. */
     readonly presenceOf: (userId: string) => CopiedPresence | null;
+    /** Forgets a user of whom nothing was heard behind this position. */
+    readonly forget: (userId: string, position: number) => void;
   };
 
 export type CopiedPresence = {
   readonly status: 'online' | 'offline';
   readonly since: string | null;
   readonly sequence: number;
-  readonly sessions: readonly { readonly sessionId: string; readonly startedAt: string }[];
+  readonly sessionIds: readonly string[];
   /** As of where in the log, and when Willow was last heard, in ms: how far behind this may be is for the backend to judge. */
   readonly position: number;
   readonly heardAtMs: number;
@@ -27,7 +29,7 @@ const schema = `
   create table if not exists users (
     user_id text primary key, status text not null, since text, sequence integer not null, position integer not null);
   create table if not exists sessions (
-    user_id text not null, session_id text not null, started_at text not null, primary key (user_id, session_id));
+    user_id text not null, session_id text not null, primary key (user_id, session_id)) without rowid;
   create table if not exists place (
     id integer primary key check (id = 1), position integer not null, true_from integer not null, heard_at integer not null);`;
 
@@ -43,7 +45,7 @@ export function openSqliteCopy(file: string): SqliteCopy {
   const database = new DatabaseSync(file);
   database.exec(schema);
   const statements = prepareAll(database);
-  const { place, setPlace, movePlace, userOf, sessionsOf } = statements;
+  const { place, setPlace, movePlace, userOf, dropUser, sessionsOf, endSessions } = statements;
   return {
     position: () => (place.get() as PlaceRow | undefined)?.position ?? null,
     clear: () => transact(database, () => database.exec('delete from place; delete from sessions; delete from users')),
@@ -70,8 +72,12 @@ export function openSqliteCopy(file: string): SqliteCopy {
         if (known === undefined || known.isTrue === 0) return null;
         const { position, heardAtMs } = known;
         const { status, since, sequence } = (userOf.get(userId) as UserRow | undefined) ?? neverSeen;
-        const sessions = sessionsOf.all(userId) as unknown as CopiedPresence['sessions'];
-        return { status, since, sequence, sessions, position, heardAtMs };
+        const sessionIds = sessionsOf.all(userId).map((row) => row['sessionId'] as string);
+        return { status, since, sequence, sessionIds, position, heardAtMs };
+      }),
+    forget: (userId, position) =>
+      transact(database, () => {
+        if (dropUser.run(userId, position).changes > 0) endSessions.run(userId);
       }),
     [Symbol.dispose]: () => database.close(),
   };
@@ -86,10 +92,9 @@ function prepareAll(database: DatabaseSync) {
     movePlace: database.prepare('update place set position = max(position, ?), heard_at = ?'),
     userOf: database.prepare('select status, since, sequence, position from users where user_id = ?'),
     setUser: database.prepare('insert or replace into users values (?, ?, ?, ?, ?)'),
-    sessionsOf: database.prepare(
-      'select session_id as sessionId, started_at as startedAt from sessions where user_id = ? order by session_id',
-    ),
-    setSession: database.prepare('insert or replace into sessions values (?, ?, ?)'),
+    dropUser: database.prepare('delete from users where user_id = ? and position <= ?'),
+    sessionsOf: database.prepare('select session_id as sessionId from sessions where user_id = ? order by session_id'),
+    setSession: database.prepare('insert or ignore into sessions values (?, ?)'),
     endSession: database.prepare('delete from sessions where user_id = ? and session_id = ?'),
     endSessions: database.prepare('delete from sessions where user_id = ?'),
   };
@@ -98,7 +103,7 @@ function prepareAll(database: DatabaseSync) {
 function add({ setUser, setSession }: Statements, user: SnapshotUser, head: number): void {
   const { userId, status, since, sequence, sessions } = user;
   setUser.run(userId, status, since, sequence, head);
-  for (const { sessionId, startedAt } of sessions) setSession.run(userId, sessionId, startedAt);
+  for (const { sessionId } of sessions) setSession.run(userId, sessionId);
 }
 
 function apply({ userOf, setUser, setSession, endSession, endSessions }: Statements, event: LogEvent): void {
@@ -110,7 +115,7 @@ function apply({ userOf, setUser, setSession, endSession, endSessions }: Stateme
   if (user !== undefined && sequence === 1) endSessions.run(userId);
   else if (user !== undefined && sequence !== user.sequence + 1) throw new Misfit(`${userId} has a gap`);
   let { status, since } = user ?? neverSeen;
-  if (type === 'session.started') setSession.run(userId, sessionId, at);
+  if (type === 'session.started') setSession.run(userId, sessionId);
   if (type === 'session.ended') endSession.run(userId, sessionId);
   if (type === 'user.online') [status, since] = ['online', at];
   if (type === 'user.offline') [status, since] = ['offline', at];
