@@ -111,7 +111,8 @@ export const strikes: Record<Exclude<keyof Faults, 'cut in the snapshot'>, Strik
     if (side.hears) await side.willow.logged('link.up');
   },
   silence: async ({ follower, proxy }, { faults }) => {
-    const isSilence = (line: string) => line.includes('nothing heard');
+    // Of the stream, or of a page of a snapshot.
+    const isSilence = (line: string) => /nothing heard|due to timeout/.test(line);
     const before = follower.lines().filter(isSilence).length;
     proxy.hold();
     await until('a follower that hears nothing', () => follower.lines().filter(isSilence).length > before);
@@ -120,7 +121,7 @@ export const strikes: Record<Exclude<keyof Faults, 'cut in the snapshot'>, Strik
   },
   'log trimmed': async (side, { faults, pool, keeper }) => {
     const { follower } = side;
-    await follower.kill();
+    await killWithCopy(follower);
     const position = await keeper.look();
     await until('events that it has not heard', async () => (await keeper.look()) > position);
     await pool.query('update log_head set trimmed = $1', [await keeper.look()]);
@@ -128,12 +129,22 @@ export const strikes: Record<Exclude<keyof Faults, 'cut in the snapshot'>, Strik
     faults['log trimmed'] += 1;
   },
   'database replaced': async (side, { faults }) => {
-    await side.follower.kill();
+    await killWithCopy(side.follower);
     side.follower.moveAhead(positionsAhead);
     await rebuilds(side, faults);
     faults['database replaced'] += 1;
   },
 };
+
+async function killWithCopy(follower: Follower): Promise<void> {
+  await until('a copy to lose', async () => {
+    if (follower.truePosition() === null) return false;
+    await follower.kill();
+    if (follower.truePosition() !== null) return true;
+    await follower.start();
+    return false;
+  });
+}
 
 /** Starts a follower that must give up its copy; its new snapshot is cut off in the middle. */
 async function rebuilds(side: Side, faults: Faults): Promise<void> {

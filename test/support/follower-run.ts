@@ -9,7 +9,7 @@ import type pg from 'pg';
 import { caughtUp, openFollower } from './follower.ts';
 import { startCrowd } from './follower-crowd.ts';
 import { type Faults, faultKinds, type Side, strikeAtPage, strikes, texts } from './follower-faults.ts';
-import { differences, lies, openLogKeeper, usersInTables } from './follower-oracle.ts';
+import { differences, judge, openLogKeeper, usersInTables } from './follower-oracle.ts';
 import { startMosquitto } from './mosquitto.ts';
 import { type Chance, publishAll, untilSettled } from './storm.ts';
 import { startTcpProxy } from './tcp-proxy.ts';
@@ -23,7 +23,8 @@ export type FollowerRun = {
   readonly events: number;
   /** States that were served as true, by both. */
   readonly served: number;
-  readonly rebuilt: number;
+  /** How often a copy was begun again, and why. */
+  readonly rebuilt: Readonly<Record<'gone' | 'ahead' | 'misfit', number>>;
   /** A sentence for each thing that must not be. */
   readonly harm: readonly string[];
 };
@@ -48,25 +49,25 @@ export async function runFollowers({ database, chance, rounds }: Running): Promi
   const mosquitto = opened.use(await startMosquitto());
   const directory = await mkdtemp(join(tmpdir(), 'willow-follower-'));
   opened.defer(() => rm(directory, { recursive: true }));
-  const openSide = async (name: string, roles: string, filter: string): Promise<Side> => {
+  const openSide = async (name: string, roles: string, followsAll: boolean): Promise<Side> => {
     const common = { MQTT_URL: mosquitto.url, DATABASE_URL: database.url, GRACE_MS: '300', LOG_LEVEL: 'info' };
     const start = () => startWillow({ ...common, ROLES: roles });
     const willow = await start();
     const proxy = opened.use(await startTcpProxy(Number(new URL(willow.http).port), texts));
     const follower = openFollower(join(directory, name), {
       WILLOW_URL: `http://127.0.0.1:${proxy.port}`,
-      COPY_FILTER: filter,
+      ...(followsAll ? {} : { COPY_STATUS: 'online' }),
       PAGE_USERS_MAX: String(pageUsersMax),
       SILENCE_MS_MAX: String(silenceMsMax),
     });
     opened.use(follower);
-    const side = { willow, proxy, start, follower, followsAll: filter === '', hears: roles.includes('ingest') };
+    const side = { willow, proxy, start, follower, followsAll, hears: roles.includes('ingest') };
     opened.defer(() => side.willow[Symbol.asyncDispose]());
     return side;
   };
-  const hearing = await openSide('first', 'ingest,api', '');
+  const hearing = await openSide('first', 'ingest,api', true);
   await hearing.willow.logged('link.up');
-  const sides = [hearing, await openSide('second', 'api', 'status=online')];
+  const sides = [hearing, await openSide('second', 'api', false)];
 
   await publishAll(mosquitto.url, birthsOfResidents);
   const http = () => chance.pick(sides).willow.http;
@@ -84,7 +85,10 @@ export async function runFollowers({ database, chance, rounds }: Running): Promi
   }
   for (const [round, strike] of shuffled(chance, rounds).entries()) {
     await delay(chance.whole(pauseMsMax));
-    await strike(sides[round % sides.length] as Side, scene);
+    const side = sides[round % sides.length] as Side;
+    await strike(side, scene).catch((error: unknown) => {
+      throw new Error(`the follower said:\n${side.follower.lines().slice(-20).join('\n')}`, { cause: error });
+    });
   }
   await crowd.end();
   await untilSettled(mosquitto.url, hearing.willow);
@@ -99,13 +103,22 @@ export async function runFollowers({ database, chance, rounds }: Running): Promi
   let served = 0;
   for (const [index, { follower, followsAll }] of sides.entries()) {
     await caughtUp(follower, head);
-    const states = [...follower.served()];
-    served += states.length;
-    const inTheEnd = differences(states.at(-1)?.users ?? {}, truth, followsAll).map((one) => `in the end ${one}`);
-    const wrong = [...inTheEnd, ...lies(states, keeper.log, followsAll)];
-    harm.push(...wrong.map((one) => `follower ${index + 1}, ${one}`));
+    const { wrong, states, last } = judge(follower.served(), keeper.log, followsAll);
+    const inTheEnd = differences(last, truth, followsAll).map((one) => `in the end ${one}`);
+    served += states;
+    harm.push(...[...wrong, ...inTheEnd].map((one) => `follower ${index + 1}, ${one}`));
   }
-  const rebuilt = sides.reduce((count, { follower }) => count + follower.said('copy.rebuilt'), 0);
+  const rebuilt = { gone: 0, ahead: 0, misfit: 0 };
+  for (const line of sides.flatMap(({ follower }) => follower.lines())) {
+    if (!line.startsWith('{"event":"copy.rebuilt"')) continue;
+    if (line.includes('answered 410')) rebuilt.gone += 1;
+    else if (line.includes('answered 400')) rebuilt.ahead += 1;
+    else rebuilt.misfit += 1;
+  }
+  // Beginning again mends everything, and hides what it mends: nobody begins again who need not.
+  if (rebuilt.misfit > 0) harm.push(`${rebuilt.misfit} times the events did not follow on a copy`);
+  if (rebuilt.ahead !== faults['database replaced']) harm.push(`${rebuilt.ahead} times a copy was ahead of the log`);
+  if (rebuilt.gone > sides.length * faults['log trimmed']) harm.push(`${rebuilt.gone} times the log was gone`);
   return { faults, ways: crowd.ways(), events: head, served, rebuilt, harm };
 }
 

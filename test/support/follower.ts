@@ -11,8 +11,7 @@ export type CopiedUser = {
   readonly status: string;
   readonly since: string | null;
   readonly sequence: number;
-  /** Session ids with the times of their start. */
-  readonly sessions: Readonly<Record<string, string>>;
+  readonly sessionIds: readonly string[];
 };
 
 /** What was served as true at a position of the log. */
@@ -34,8 +33,8 @@ export type Follower = AsyncDisposable & {
 };
 
 const currentUsers = `
-  select json_group_object(user_id, json_object('status', status, 'since', since, 'sequence', sequence, 'sessions', json((
-    select json_group_object(session_id, started_at) from sessions s where s.user_id = u.user_id)))) from users u`;
+  select json_group_object(user_id, json_object('status', status, 'since', since, 'sequence', sequence, 'sessionIds', json((
+    select json_group_array(session_id) from sessions s where s.user_id = u.user_id)))) from users u`;
 const writeDown = `begin insert or ignore into served values (new.position, (${currentUsers})); end`;
 
 export function openFollower(file: string, environment: Readonly<Record<string, string>>): Follower {
