@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 const root = new URL('../../', import.meta.url);
 const read = (path: string) => readFileSync(new URL(path, root), 'utf8');
 const isThere = (path: string) => existsSync(new URL(path, root));
-const pages = ['README.md', 'SPEC.md', 'SECURITY.md', ...globSync('docs/**/*.md', { cwd: root })];
+const pages = ['README.md', 'SPEC.md', 'SECURITY.md', ...globSync(['docs/**/*.md', 'examples/**/*.md'], { cwd: root })];
 const decisions = globSync('docs/adr/*.md', { cwd: root });
 
 /** As a page shows a heading's name in its address. */

@@ -3,11 +3,12 @@
 
 import { availableParallelism, cpus, totalmem } from 'node:os';
 import { flood } from './flood.ts';
+import { follower } from './follower.ts';
 import { fuzz } from './fuzz.ts';
 import type { Part } from './part.ts';
 import { slowClients } from './slow-clients.ts';
 
-const parts: Readonly<Record<string, Part>> = { flood, 'slow-clients': slowClients, fuzz };
+const parts: Readonly<Record<string, Part>> = { flood, 'slow-clients': slowClients, fuzz, follower };
 
 const words = process.argv.slice(2);
 const isQuick = words.includes('--quick');

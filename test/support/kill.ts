@@ -117,7 +117,7 @@ export async function trapDuringGrace({ database }: Ground): Promise<Trap> {
 }
 
 /** What the lease of a process that is dead comes to by itself, seconds later. */
-export async function expireLease({ pool }: TestDatabase): Promise<void> {
+export async function expireLease({ pool }: Pick<TestDatabase, 'pool'>): Promise<void> {
   await pool.query('update links set lease_until = clock_timestamp(), connected_since = null');
 }
 
