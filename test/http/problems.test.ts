@@ -48,12 +48,22 @@ test('a method that a route does not know is 405, and says which it knows', asyn
 
 test('a body that is too large is 413, announced or not', async () => {
   await using served = await serve();
-  const head = 'DELETE /users/ada/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n';
-  const announced = await served.raw(`${head}Content-Length: 65537\r\n\r\n`);
+  const head =
+    'DELETE /users/ada/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n';
+  const announced = await served.raw(`${head}Content-Length: 65537\r\n\r\n${' '.repeat(65_537)}`);
   expect(expectProblem(announced, 413, 'body-too-large').detail).toBe('a body has at most 65536 bytes here');
   const chunk = `4001\r\n${'1'.repeat(0x4001)}\r\n`;
   const answer = await served.raw(`${head}Transfer-Encoding: chunked\r\n\r\n${chunk.repeat(4)}0\r\n\r\n`);
   expectProblem(answer, 413, 'body-too-large');
+});
+
+test('whoever is still sending a body that is far too large is told so, and the connection is not closed on them', async () => {
+  await using served = await serve();
+  const body = ' '.repeat(10_000_000);
+  const sent = { method: 'DELETE', path: '/users/ada/sessions', headers: { 'content-type': 'application/json' }, body };
+  const answer = await served.call(sent);
+  expectProblem(answer, 413, 'body-too-large');
+  expect(answer.headers.connection).not.toBe('close');
 });
 
 test('a body that is no JSON is 415, and 400 when it says that it is', async () => {
