@@ -184,6 +184,8 @@ function answerFailures(app: HttpServer, { logger, isUnavailable }: HttpDeps): v
     const context = { isUnavailable, bodyBytesMax: request.routeOptions.bodyLimit };
     const problem: Problem = isGone ? { type: 'bad-request' } : problemOf(error, context);
     const status = statusOf(problem);
+    // The rest of the body is read and dropped, as behind every other refusal: closed on, whoever is still sending it sees no answer.
+    if (problem.type === 'body-too-large') reply.removeHeader('connection');
     if (status >= 500) {
       const line = { event: 'request.failed', ...lineOf(request), status, problem: problem.type };
       // Who asks whether we are ready is told so; that is no failure.

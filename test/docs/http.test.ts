@@ -1,6 +1,6 @@
 // docs/http.md and the code agree: the calls, who may make them, what they answer, and the problems.
 
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { auditActions } from '../../src/core/audit.ts';
 import type { ClientId, Epoch, SessionId, UserId } from '../../src/core/ids.ts';
@@ -227,6 +227,15 @@ test('every limit is listed, and none is made up', () => {
     seconds(socketLimits.keepAliveTimeoutMs),
     seconds(socketLimits.connectionTimeoutMs),
   ]);
+});
+
+test('every check of readiness is explained, and none is made up', () => {
+  const sources = globSync('src/app*.ts', { cwd: root }).map(read).join('\n');
+  const made = sources.matchAll(/(?:health\.(?:add|watchLoop)\(|runTrimming\(\s*base,\s*\{ name: )'(\w+)'/gu);
+  const explained = rowsBelow('### `GET /healthz`, `GET /readyz`').flatMap(
+    ([names = '']) => names.match(/\w+/gu) ?? [],
+  );
+  expect(new Set(explained)).toEqual(new Set([...made].map(([, name]) => name)));
 });
 
 test('every scope is explained, and none is made up', () => {
