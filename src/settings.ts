@@ -9,6 +9,7 @@ import { leaseMsMax } from './core/ticket.ts';
 import { Origins } from './http/cors.ts';
 import { logLevels } from './runtime/logger.ts';
 import { howToMakeAKey, keysOf, secretKeysMax } from './runtime/secret-key.ts';
+import { tracingSettings } from './tracing-settings.ts';
 import { parseNetworks } from './webhooks/target-guard.ts';
 
 /** Decimal digits and nothing else: white space is not 0, and 1e3 is a typing error. */
@@ -218,6 +219,7 @@ export const settingsTable = {
     description:
       'What this process does: ingest listens to the broker, api answers over HTTP, webhooks sends them. Health and metrics are always served.',
   },
+  ...tracingSettings,
   LOG_LEVEL: {
     schema: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`),
     default: 'info',
