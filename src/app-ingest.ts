@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
+import type { Hints } from './app-hints.ts';
 import { settlerOf, type Turn } from './app-settler.ts';
 import { transportOf } from './broker-settings.ts';
 import type { Wire } from './core/signal.ts';
@@ -46,6 +47,7 @@ export type Base = {
   readonly nowMs: () => number;
   readonly health: Health;
   readonly metrics: Metrics;
+  readonly hints: Hints;
   readonly decide: Decide;
   readonly wire: Wire;
 };

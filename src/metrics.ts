@@ -7,6 +7,7 @@ import { HttpMetrics } from './metrics/http.ts';
 import { IngestMetrics } from './metrics/ingest.ts';
 import { type LinkGauges, LinkMetrics } from './metrics/link.ts';
 import { ProcessMetrics } from './metrics/process.ts';
+import { StreamMetrics } from './metrics/streams.ts';
 import { WebhookMetrics } from './metrics/webhooks.ts';
 
 export class Metrics {
@@ -17,6 +18,7 @@ export class Metrics {
   readonly webhooks: WebhookMetrics;
   readonly http: HttpMetrics;
   readonly database: DatabaseMetrics;
+  readonly streams: StreamMetrics;
 
   /** `link` is asked whenever the metrics are. */
   constructor(link: () => LinkGauges) {
@@ -27,5 +29,6 @@ export class Metrics {
     this.webhooks = new WebhookMetrics(registry);
     this.http = new HttpMetrics(registry);
     this.database = new DatabaseMetrics(registry);
+    this.streams = new StreamMetrics(registry);
   }
 }
