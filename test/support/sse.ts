@@ -16,6 +16,8 @@ export type SseReader<Data = unknown> = AsyncDisposable & {
   readonly messages: readonly Sent<Data>[];
   /** Blocks with nothing to dispatch. */
   readonly beats: () => number;
+  /** Behind which the stream began, and where it is. */
+  readonly firstEventId: () => string;
   readonly lastEventId: () => string;
   /** What the last word was; null while there is none. */
   readonly closing: () => { readonly reason: string; readonly [more: string]: unknown } | null;
@@ -38,10 +40,13 @@ export async function openSse<Data = unknown>(
   const [response] = (await once(asked, 'response', { signal: AbortSignal.timeout(20_000) })) as [IncomingMessage];
   const isStream = response.headers['content-type']?.startsWith('text/event-stream') === true;
   const messages: Sent<Data>[] = [];
-  let [lastId, type, data, rest, body, beats, isOver] = ['', '', '', '', '', 0, false];
+  let [idBuffer, firstId, lastId, type, data, rest, body, beats, isOver] = ['', '', '', '', '', '', '', 0, false];
   let isDataSet = false;
   let closing: { reason: string } | null = null;
   const dispatch = (): void => {
+    // Not before: of a block that is cut off its id must not count.
+    lastId = idBuffer;
+    firstId ||= lastId;
     if (!isDataSet) beats += 1;
     else if (type === 'closing') closing = JSON.parse(data) as { reason: string };
     else messages.push({ type, id: lastId, data: JSON.parse(data) as Data });
@@ -52,7 +57,7 @@ export async function openSse<Data = unknown>(
     if (line.startsWith(':')) return;
     const colon = line.indexOf(':');
     const [field, value] = colon < 0 ? [line, ''] : [line.slice(0, colon), line.slice(colon + 1).replace(/^ /u, '')];
-    if (field === 'id') lastId = value;
+    if (field === 'id') idBuffer = value;
     if (field === 'event') type = value;
     if (field === 'data') [data, isDataSet] = [isDataSet ? `${data}\n${value}` : value, true];
   };
@@ -77,6 +82,7 @@ export async function openSse<Data = unknown>(
     body: () => body,
     messages,
     beats: () => beats,
+    firstEventId: () => firstId,
     lastEventId: () => lastId,
     closing: () => closing,
     isOver: () => isOver,
