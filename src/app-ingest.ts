@@ -2,6 +2,7 @@
 
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
+import type { Hints } from './app-hints.ts';
 import { settlerOf, type Turn } from './app-settler.ts';
 import { BatchTrace } from './app-tracing.ts';
 import { transportOf } from './broker-settings.ts';
@@ -48,6 +49,7 @@ export type Base = {
   readonly nowMs: () => number;
   readonly health: Health;
   readonly metrics: Metrics;
+  readonly hints: Hints;
   readonly decide: Decide;
   readonly wire: Wire;
   /** Null: nothing is traced. */

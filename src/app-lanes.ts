@@ -7,7 +7,6 @@ import { traceDelivery } from './app-lane-tracing.ts';
 import { evidenceOf } from './core/verdict.ts';
 import { loop } from './runtime/loop.ts';
 import type { Sealing } from './runtime/sealing.ts';
-import { listenForHints } from './store/hints.ts';
 import { claimLanes, fairShare, leaveWorkers, releaseLanes, renewLanes } from './store/lane-leases.ts';
 import { type AttemptRow, type LaneWrite, writeLanes } from './store/lanes.ts';
 import { readEvents, readLog } from './store/log.ts';
@@ -40,7 +39,7 @@ export type LanesParts = { readonly pool: pg.Pool; readonly sealing: Sealing; re
 /** Sends what the log has for every endpoint, until the signal aborts. */
 export async function runLanes(base: Base, parts: LanesParts, signal: AbortSignal): Promise<void> {
   const { pool } = parts;
-  const { logger, health, metrics, nowMs, settings } = base;
+  const { logger, health, metrics, nowMs, hints } = base;
   const log = new LogReader((after, upTo) => readLog(pool, after, upTo));
   // Records outlive the signal: what was sent when the process stops is still written down.
   const ended = new AbortController();
@@ -61,15 +60,14 @@ export async function runLanes(base: Base, parts: LanesParts, signal: AbortSigna
     if (trimmed >= attemptsTrimRowsMax) for (const id of ids) tried.add(id);
     return tried.size > 0 ? trimPauseMs : trimEveryMs;
   };
-  const hints = {
+  hints.on({
     willow_log: () => log.hint(),
     willow_erased: () => log.forget(),
     willow_endpoints: () => lanes.hint(),
-  };
+  });
   await Promise.all([
     log.run(signal, { logger, onSuccess: health.watchLoop('log', loopSilenceMsMax) }),
     lanes.run(signal, health.watchLoop('lanes', loopSilenceMsMax)).finally(() => ended.abort()),
-    listenForHints(settings.DATABASE_URL, hints, { signal, logger }),
     loop(trim, { name: 'attempts', signal, logger, backOff: trimBackOff }),
   ]);
 }

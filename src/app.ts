@@ -3,11 +3,13 @@
 
 import type pg from 'pg';
 import manifest from '../package.json' with { type: 'json' };
+import { Hints } from './app-hints.ts';
 import { type AppSettings, type Base, createListener, runIngest } from './app-ingest.ts';
 import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
 import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
 import { runRetention } from './app-retention.ts';
 import { createPreparePort, kick, runSessionChores } from './app-sessions.ts';
+import { createStreams, runStreams, type StreamParts } from './app-streams.ts';
 import { openTickets, type Tickets } from './app-tickets.ts';
 import { adoptNewestKey, createWebhooksPort } from './app-webhooks.ts';
 import { decide } from './core/decide.ts';
@@ -16,7 +18,7 @@ import type { Wire } from './core/signal.ts';
 import type { TicketRules } from './core/ticket.ts';
 import type { HttpServer } from './http/instance.ts';
 import { connectionsMax } from './http/limits.ts';
-import { createHttpServer, listen } from './http/server.ts';
+import { createHttpServer, type HttpDeps, listen } from './http/server.ts';
 import type { Listener } from './ingest/listener.ts';
 import { Metrics } from './metrics.ts';
 import { Health } from './runtime/health.ts';
@@ -29,7 +31,9 @@ import type { Settings } from './settings.ts';
 import { ask, ConflictError, DatabaseAwayError, openPool } from './store/database.ts';
 import { readDeployment } from './store/deployment.ts';
 import { eraseUser } from './store/erase.ts';
+import { listenForHints } from './store/hints.ts';
 import { KeyRing } from './store/key-ring.ts';
+import { listEvents } from './store/log-pages.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
 import { createPresenceReader } from './store/presence-reader.ts';
 import { getQuarantined, listQuarantine, removeQuarantined } from './store/quarantine.ts';
@@ -81,6 +85,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
     nowMs,
     health,
     metrics,
+    hints: new Hints(),
     decide: (user, signal, moment) => decide(user, signal, moment, rules),
     wire: wireOf(settings, tickets.rules),
     tracing,
@@ -90,7 +95,9 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   if (lanes !== null) metrics.database.watch('webhooks', lanes.pool);
   if (lanes !== null) await adoptNewestKey(lanes.pool, lanes.sealing, logger);
   const ring = new KeyRing(api, { nowMs, monotonicMs: () => performance.now() });
-  const http = createHttp(base, { api, lanes, ring, tickets, cursorKey });
+  const presence = createPresenceReader(api, scope);
+  const streams = createStreams(base, { pool: api, presence, findKey: (id) => ring.find(id) });
+  const http = createHttp(base, { api, lanes, ring, tickets, cursorKey, presence, streams });
   opened.defer(() => closeHttp(http));
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });
   run(opened, (signal) => runKeyChores(base, { pool: api, ring }, signal));
@@ -104,6 +111,11 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   if (settings.ROLES.includes('webhooks') && lanes !== null) {
     run(opened, (signal) => runLanes(base, lanes, signal));
   }
+  if (settings.ROLES.includes('webhooks') || settings.ROLES.includes('api')) {
+    run(opened, (signal) => listenForHints(settings.DATABASE_URL, base.hints.handlers, { signal, logger }));
+  }
+  // Last, so that they end first.
+  if (settings.ROLES.includes('api')) run(opened, (signal) => runStreams(base, streams, signal));
   const stack = opened.move();
   return { httpUrl, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
@@ -187,10 +199,13 @@ type HttpParts = {
   readonly ring: KeyRing;
   readonly tickets: Tickets;
   readonly cursorKey: string;
+  readonly presence: HttpDeps['presence'];
+  readonly streams: StreamParts;
 };
 
-function createHttp(base: Base, { api: pool, lanes, ring, tickets, cursorKey }: HttpParts): HttpServer {
-  const { settings, scope, logger, health, metrics } = base;
+function createHttp(base: Base, parts: HttpParts): HttpServer {
+  const { api: pool, lanes, ring, tickets, cursorKey, presence, streams } = parts;
+  const { settings, logger, health, metrics } = base;
   const targetRules = targetRulesOf(settings);
   return createHttpServer({
     apiKey: settings.API_KEY,
@@ -204,8 +219,10 @@ function createHttp(base: Base, { api: pool, lanes, ring, tickets, cursorKey }: 
     cursorKey,
     logger,
     isUnavailable: (error) => error instanceof DatabaseAwayError || error instanceof ConflictError,
-    presence: createPresenceReader(pool, scope),
+    presence,
     listSessions: (userId, page) => listSessions(pool, userId, page),
+    events: (question) => listEvents(pool, question),
+    streams,
     eventsOfUser: (userId, page) => listEventsOfUser(pool, userId, page),
     webhooks: createWebhooksPort(pool, {
       sealing: lanes?.sealing ?? null,

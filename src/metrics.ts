@@ -8,6 +8,7 @@ import { IngestMetrics } from './metrics/ingest.ts';
 import { type LinkGauges, LinkMetrics } from './metrics/link.ts';
 import { ProcessMetrics } from './metrics/process.ts';
 import { RetentionMetrics } from './metrics/retention.ts';
+import { StreamMetrics } from './metrics/streams.ts';
 import { WebhookMetrics } from './metrics/webhooks.ts';
 
 export class Metrics {
@@ -19,6 +20,7 @@ export class Metrics {
   readonly http: HttpMetrics;
   readonly database: DatabaseMetrics;
   readonly retention: RetentionMetrics;
+  readonly streams: StreamMetrics;
 
   /** `link` is asked whenever the metrics are. */
   constructor(link: () => LinkGauges) {
@@ -30,5 +32,6 @@ export class Metrics {
     this.http = new HttpMetrics(registry);
     this.database = new DatabaseMetrics(registry);
     this.retention = new RetentionMetrics(registry);
+    this.streams = new StreamMetrics(registry);
   }
 }

@@ -2,6 +2,7 @@
 
 import { z } from 'zod';
 import { Id, idCharactersMax, SessionId, UserId } from '../core/ids.ts';
+import { type EventType, eventTypes } from '../core/session.ts';
 
 /** UTF-8 takes up to four bytes a character, and percent-encoding three characters a byte. */
 export const parameterCharactersMax = idCharactersMax * 4 * 3;
@@ -55,4 +56,32 @@ const Limit = z
 export const PageQuery = z.strictObject({
   limit: Limit,
   cursor: z.string('must be given once').optional().describe('`nextCursor` of the page before, as it came.'),
+});
+
+/** Of the log. */
+const Position = z
+  .string('must be given once')
+  .regex(/^\d{1,15}$/u, 'must be a position of the log')
+  .transform(Number);
+
+const typesSentence = `must be of ${eventTypes.join(', ')}, with commas in between or given again`;
+
+const EventTypes = z
+  .union([z.string(), z.array(z.string())], typesSentence)
+  .transform((given): readonly string[] => [given].flat().flatMap((list) => list.split(',')))
+  .pipe(z.array(z.enum(eventTypes, typesSentence)))
+  .transform((types): ReadonlySet<EventType> | null => (types.length === eventTypes.length ? null : new Set(types)));
+
+const logFields = { after: Position.optional(), type: EventTypes.optional(), user: UserId.optional() };
+
+export const LogQuery = PageQuery.extend(logFields);
+export const LogStreamQuery = z.strictObject(logFields);
+
+/** What an EventSource sends when it comes back; an empty one is none. */
+export const LastEventIdHeader = z.looseObject({
+  'last-event-id': z
+    .string()
+    .regex(/^\d{0,15}$/u, 'must be a position of the log: the id of the last event')
+    .transform((id) => (id === '' ? undefined : Number(id)))
+    .optional(),
 });

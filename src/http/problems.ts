@@ -32,6 +32,7 @@ export const problemTypes = {
   'session-unheard': { status: 422, title: 'No message could say this session' },
   'idempotency-key-reused': { status: 422, title: 'The Idempotency-Key is that of another request' },
   'too-many-requests': { status: 429, title: 'Too many requests' },
+  'too-many-streams': { status: 429, title: 'The caller has as many streams as it may have' },
   'headers-too-large': { status: 431, title: 'The URL and headers are too large' },
   internal: { status: 500, title: 'Willow failed to answer' },
   'no-secret-key': { status: 501, title: 'This process has no key to encrypt secrets with' },

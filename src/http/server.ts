@@ -22,11 +22,14 @@ import { documentationRoutes } from './routes/documentation.ts';
 import { type EventsOfUserPort, eventRoutes } from './routes/events.ts';
 import { healthRoutes, type ReadyPort } from './routes/health.ts';
 import { type KeysPort, keyRoutes } from './routes/keys.ts';
+import { type EventsPort, logRoutes } from './routes/log.ts';
 import { type MetricsPort, metricsRoutes } from './routes/metrics.ts';
 import { type PreparePort, preparedSessionRoutes } from './routes/prepared-sessions.ts';
 import { type PresencePort, presenceRoutes } from './routes/presence.ts';
+import { presenceStreamRoutes } from './routes/presence-stream.ts';
 import { type QuarantinePort, quarantineRoutes } from './routes/quarantine.ts';
 import { type SessionsPort, sessionRoutes } from './routes/sessions.ts';
+import type { StreamsPort } from './routes/streaming.ts';
 import { type UsersPort, userRoutes } from './routes/users.ts';
 import { type WebhooksPort, webhookActionRoutes, webhookRoutes } from './routes/webhooks.ts';
 import { Shedding } from './shedding.ts';
@@ -38,6 +41,8 @@ export type HttpDeps = SessionsPort & {
   readonly prepared: PreparePort;
   readonly users: UsersPort;
   readonly eventsOfUser: EventsOfUserPort;
+  readonly events: EventsPort;
+  readonly streams: StreamsPort;
   readonly webhooks: WebhooksPort & AttemptsPort;
   readonly keys: KeysPort & GuardPort;
   readonly audit: AuditPort;
@@ -113,6 +118,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
     preparedSessionRoutes(app, deps.prepared);
     userRoutes(app, deps.users);
     eventRoutes(app, deps.eventsOfUser);
+    serveLog(app, deps, shedding);
     webhookRoutes(app, deps.webhooks);
     webhookActionRoutes(app, deps.webhooks);
     attemptRoutes(app, deps.webhooks);
@@ -131,6 +137,17 @@ function collectRoutes(app: HttpServer): readonly RouteOptions[] {
   const routes: RouteOptions[] = [];
   app.addHook('onRoute', (route) => void routes.push(route));
   return routes;
+}
+
+function serveLog(app: HttpServer, { events, streams }: HttpDeps, shedding: Shedding): void {
+  const streaming = { ...streams, handOver: shedding.handOver.bind(shedding) };
+  logRoutes(app, events, streaming);
+  presenceStreamRoutes(app, streaming);
+  // Before the server waits for its connections: those that stream would never end.
+  app.addHook('preClose', (done) => {
+    streams.streams.closeAll();
+    done();
+  });
 }
 
 function readBodies(app: HttpServer): void {

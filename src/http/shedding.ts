@@ -1,6 +1,6 @@
 // Refuses what there is no room for, before it costs anything, so that whatever is let in is answered soon, and so that those who share the
 // process (the broker's messages, the leases) get their turn. What tells how the process is doing is answered however much else there is
-// to do, and keeps nobody else out. A handler that takes the socket away from the framework would be counted for ever.
+// to do, and keeps nobody else out. A handler that takes the answer away from the framework hands its request over.
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -103,6 +103,15 @@ export class Shedding {
       }
       done(null, payload);
     });
+  }
+
+  /** Of a handler that takes the answer away from the framework: it is no work any more, but until it ends its connection is in use. */
+  handOver(request: FastifyRequest, response: ServerResponse): void {
+    if (!request.isBeingWorkedOn) return;
+    request.isBeingWorkedOn = false;
+    if (!isVitalRoute(request)) this.#working -= 1;
+    const { socket } = request.raw;
+    response.once('close', () => this.#connections.end(socket, isCall(request)));
   }
 
   get #isFull(): boolean {

@@ -11,19 +11,24 @@ export type LoggedEvent = Event & { readonly position: number };
 export type LogSlice = {
   /** The position of the newest event, or of one that was erased since. */
   readonly head: number;
+  /** Events up to here may be gone. */
+  readonly trimmed: number;
   readonly events: readonly LoggedEvent[];
 };
 
-/** The events after a position, up to another one that is included, oldest first, and where the log ends. */
+type Ends = Pick<LogSlice, 'head' | 'trimmed'>;
+
+/** The events after a position, up to another one that is included, oldest first, and where the log begins and ends at that moment. */
 export async function readLog(pool: pg.Pool, after: number, upTo: number): Promise<LogSlice> {
-  const { rows } = await ask<{ head: number } & (EventRow | { readonly position: null })>(pool, {
+  const { rows } = await ask<Ends & (EventRow | { readonly position: null })>(pool, {
     name: 'read-log',
-    text: `select h.position as head, ${eventColumns} from log_head h
+    text: `select h.position as head, h.trimmed, ${eventColumns} from log_head h
       left join events e on e.position > $1 and e.position <= $2 order by e.position`,
     values: [after, upTo],
   });
   return {
     head: rows[0]?.head ?? 0,
+    trimmed: rows[0]?.trimmed ?? 0,
     events: rows.flatMap((row) => (row.position === null ? [] : [eventOf(row)])),
   };
 }

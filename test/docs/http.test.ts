@@ -24,6 +24,7 @@ import {
 } from '../../src/http/render.ts';
 import { bodyBytesMax } from '../../src/http/server.ts';
 import { socketLimits } from '../../src/http/sockets.ts';
+import { streamLimits } from '../../src/http/streams.ts';
 import { newWebhook } from '../../src/http/webhook-bodies.ts';
 import { attempt, hook, hooks, parked } from '../http/hook.ts';
 import { apiKey } from '../http/keys.ts';
@@ -136,6 +137,7 @@ describe('the examples are what the code renders', () => {
       atMs: ms('08:20:05'),
     });
     expect(JSON.stringify({ data: [event], nextCursor: null })).toBe(JSON.stringify(example('events')));
+    expect(JSON.stringify({ data: [event], nextCursor: null, position: 120 })).toBe(JSON.stringify(example('log')));
   });
 
   test('a new webhook', () => {
@@ -219,6 +221,9 @@ test('every limit is listed, and none is made up', () => {
     size(others.unreadBytesPerConnectionMax),
     seconds(others.unreadMsMax),
     number(others.connectionsMax),
+    `${number(streamLimits.streamsMax)}, ${number(streamLimits.callerStreamsMax)}`,
+    size(streamLimits.unsentBytesMax),
+    seconds(streamLimits.stalledMsMax),
     size(socketLimits.headerBytesMax),
     `${number(parameterCharactersMax)} characters`,
     size(bodyBytesMax),

@@ -95,7 +95,7 @@ const withKeys: World = { willow: () => guarded };
 const withoutKeys: World = { willow: () => keyless };
 
 /** In this order: the last of them leave their process in need of a rest. */
-const worlds: Readonly<Record<Exclude<ProblemType, 'request-timeout'>, World>> = {
+const worlds: Readonly<Record<Exclude<ProblemType, 'request-timeout' | 'too-many-streams'>, World>> = {
   'bad-request': withKeys,
   'bad-input': withKeys,
   'bad-cursor': withKeys,

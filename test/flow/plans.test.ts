@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
 import { UserId } from '../../src/core/ids.ts';
+import type { EventType } from '../../src/core/session.ts';
 import type { Signal } from '../../src/core/signal.ts';
 import { openPool } from '../../src/store/database.ts';
 import { findDueUsers } from '../../src/store/deadlines.ts';
 import { loadUsers } from '../../src/store/load.ts';
+import { readLog } from '../../src/store/log.ts';
+import { listEvents } from '../../src/store/log-pages.ts';
 import { createPresenceReader } from '../../src/store/presence-reader.ts';
 import { listEventsOfUser, listSessions } from '../../src/store/reads.ts';
 import { giveUpEvents, sweepGivenUp } from '../../src/store/retention.ts';
@@ -48,10 +51,14 @@ async function statementsAbout(pool: Pool, users: number): Promise<readonly Stat
     await listSessions(listening, userId, { limit: 101, after: null });
     await listEventsOfUser(listening, userId, { afterSequence: null, limit: 101 });
     await listEventsOfUser(listening, userId, { afterSequence: 1, limit: 101 });
+    const types = new Set<EventType>(['user.offline']);
+    await listEvents(listening, { after: 3, limit: 100, types, userId: null });
+    await listEvents(listening, { after: 3, limit: 100, types, userId });
   }
+  await readLog(listening, 3, 259);
   await giveUpEvents(listening, 0);
   await sweepGivenUp(listening);
-  expect(asked).toHaveLength(9);
+  expect(asked).toHaveLength(12);
   return asked;
 }
 

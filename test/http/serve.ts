@@ -13,6 +13,7 @@ import { createHttpServer, type HttpDeps, listen } from '../../src/http/server.t
 import { type Route, withRoutes } from '../support/route-table.ts';
 import { hooks } from './hook.ts';
 import { keys } from './keys.ts';
+import { MemoryLog, streamsOf } from './memory-log.ts';
 import { message } from './message.ts';
 
 /** Far more than any answer takes, on a slow machine too: who waits longer has met a bug. */
@@ -48,7 +49,9 @@ export type Served = AsyncDisposable & {
 export async function serve(deps: Partial<HttpDeps> = {}, logLevel = 'debug'): Promise<Served> {
   const lines: string[] = [];
   const logger = pino({ level: logLevel }, { write: (line: string) => void lines.push(line) });
-  const { app, routes } = withRoutes(() => createHttpServer({ ...ports, logger, ...deps }));
+  // They end with their server, and for good.
+  const streams = streamsOf(new MemoryLog());
+  const { app, routes } = withRoutes(() => createHttpServer({ ...ports, streams, logger, ...deps }));
   const url = await listen(app, { host: '127.0.0.1', port: 0 });
   const port = Number(new URL(url).port);
   const agent = new Agent({ keepAlive: true });
@@ -102,6 +105,8 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   },
   users: { erase: async () => undefined },
   eventsOfUser: async () => [],
+  events: async () => ({ head: 0, trimmed: 0, upTo: 0, events: [] }),
+  streams: streamsOf(new MemoryLog()),
   webhooks: hooks,
   keys,
   audit: async () => [],
@@ -129,7 +134,9 @@ async function answerTo(
   request.end(body === undefined ? undefined : Buffer.from(body));
   const [response] = (await once(request, 'response')) as [IncomingMessage];
   const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk as Buffer);
+  // One that has no end is over with its head.
+  if (response.headers['content-type']?.startsWith('text/event-stream') === true) response.destroy();
+  else for await (const chunk of response) chunks.push(chunk as Buffer);
   return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(chunks).toString() };
 }
 

@@ -9,6 +9,7 @@ export async function everyMetric(): Promise<readonly MetricShape[]> {
   metrics.webhooks.watchLanes({ lags: () => [], count: () => 0 }, Date.now);
   metrics.process.watchHealth(async () => ({}));
   metrics.retention.watchLog(() => ({ oldestAtMs: null, keptMs: 0, isHeld: false }), Date.now);
+  metrics.streams.watch(() => ({ events: 0, presence: 0, lagEvents: 0 }));
   const found = await metrics.registry.getMetricsAsJSON();
   return found.map(({ name, type }) => {
     const { labelNames = [] } = metrics.registry.getSingleMetric(name) as { readonly labelNames?: readonly string[] };

@@ -2,6 +2,7 @@
 // happens between two batches, which no test outside the process could time.
 
 import type pg from 'pg';
+import { Hints } from '../../src/app-hints.ts';
 import { type AppSettings, type Base, createListener, runIngest } from '../../src/app-ingest.ts';
 import { decide } from '../../src/core/decide.ts';
 import { Metrics } from '../../src/metrics.ts';
@@ -108,6 +109,7 @@ function run(settings: AppSettings, { pool }: CommitWitness, watched: Decide): (
     health: new Health(nowMs),
     tracing: null,
     metrics: new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true, pendingMs: 0 })),
+    hints: new Hints(),
     decide: watched,
     wire: {
       topics: { login: settings.LOGIN_TOPIC, logout: settings.LOGOUT_TOPIC },

@@ -74,6 +74,10 @@ export class RawHttp implements Disposable {
       const headers = Object.fromEntries(
         lines.map((line) => [line.slice(0, line.indexOf(':')).toLowerCase(), line.slice(line.indexOf(':') + 1).trim()]),
       );
+      // It has no end: its head is the answer.
+      if (headers['content-type']?.startsWith('text/event-stream') === true) {
+        return { status, headers, body: '', isLast: true };
+      }
       const hasBody = !isHead && status !== 204 && status !== 304;
       const body = hasBody ? await this.#body(headers) : '';
       return { status, headers, body, isLast: headers['connection'] === 'close' };

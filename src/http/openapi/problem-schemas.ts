@@ -69,6 +69,7 @@ const examples: Readonly<Record<ProblemType, Example>> = {
   'session-unheard': { detail: 'the will would have more than 4096 bytes' },
   'idempotency-key-reused': { detail: 'the first request with it asked for something else' },
   'too-many-requests': { detail: 'at most 1000000 requests in 60000 ms' },
+  'too-many-streams': { detail: 'at most 2500 at once' },
   'headers-too-large': {},
   internal: {},
   'no-secret-key': { detail: 'set SECRET_KEY where this process is started' },

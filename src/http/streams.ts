@@ -1,0 +1,172 @@
+// All streams of this process, whatever they tell: how many there may be, of one caller too; the beat, at which each shows a sign of life,
+// is asked for its key and for what it has taken; and their end with the process. None holds a place among the requests that are worked on.
+
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Logger } from '../runtime/logger.ts';
+import { callerOf, type GuardPort } from './auth.ts';
+import { type Caller, callerName } from './instance.ts';
+import { overloaded, type Problem } from './problems.ts';
+import { type Closing, Stream } from './stream.ts';
+
+export type StreamLimits = {
+  /** Open at once. */
+  readonly streamsMax: number;
+  readonly callerStreamsMax: number;
+  /** Written and not taken: a stream of events with more is read from the log again, at the pace of its caller. */
+  readonly unsentBytesMax: number;
+  /** How long a caller may take nothing of what waits for him. */
+  readonly stalledMsMax: number;
+  /** A stream shows a sign of life at least so often; its key is looked at as often. */
+  readonly beatMs: number;
+};
+
+export const streamLimits: StreamLimits = {
+  streamsMax: 5_000,
+  callerStreamsMax: 2_500,
+  unsentBytesMax: 128 * 1024,
+  stalledMsMax: 30_000,
+  // Proxies close what is silent for a minute; some for half of one.
+  beatMs: 15_000,
+};
+
+export type StreamKind = 'events' | 'presence';
+
+/** What the kinds of streams add to a beat. */
+export type Streaming = {
+  readonly kind: StreamKind;
+  /** The caller's place in the log as far as it has been written; null while nothing is to be said of it. */
+  readonly position: () => number | null;
+  readonly onBeat?: () => void;
+};
+
+export type StreamsDeps = {
+  readonly limits?: Partial<StreamLimits>;
+  readonly findKey: GuardPort['findKey'];
+  readonly logger: Logger;
+  readonly onClosed: (reason: Closing['reason']) => void;
+};
+
+type Open = {
+  readonly stream: Stream;
+  readonly streaming: Streaming;
+  readonly caller: Caller;
+  readonly sinceMs: number;
+  beatAtMs: number;
+  reason: Closing['reason'] | 'left';
+};
+
+/** In a beat all are looked at so often. */
+const looksPerBeat = 15;
+
+export class Streams {
+  readonly limits: StreamLimits;
+  readonly #deps: StreamsDeps;
+  readonly #open = new Map<Stream, Open>();
+  readonly #byCaller = new Map<string, number>();
+  #timer: NodeJS.Timeout | null = null;
+  #isClosing = false;
+
+  constructor(deps: StreamsDeps) {
+    this.#deps = deps;
+    this.limits = { ...streamLimits, ...deps.limits };
+  }
+
+  countOf(kind: StreamKind): number {
+    let count = 0;
+    for (const { streaming } of this.#open.values()) if (streaming.kind === kind) count += 1;
+    return count;
+  }
+
+  /** Of all streams, what waits for their callers. */
+  unsentBytes(): readonly number[] {
+    return [...this.#open.keys()].map((stream) => stream.unsentBytes);
+  }
+
+  /** Why there is no room for another one of this caller; null when there is. */
+  refusal(request: FastifyRequest): Problem | null {
+    if (this.#isClosing) return { ...overloaded, detail: 'this process is stopping; ask again' };
+    const { streamsMax, callerStreamsMax } = this.limits;
+    if ((this.#byCaller.get(callerName(callerOf(request))) ?? 0) >= callerStreamsMax) {
+      return { type: 'too-many-streams', detail: `at most ${callerStreamsMax} at once` };
+    }
+    if (this.#open.size < streamsMax) return null;
+    return { ...overloaded, detail: `there are ${streamsMax} streams, and no room for another` };
+  }
+
+  /** Begins one, where there was room a moment ago: nothing may be awaited in between. */
+  begin(request: FastifyRequest, reply: FastifyReply, streaming: Streaming): Stream {
+    const caller = callerOf(request);
+    const name = callerName(caller);
+    const sinceMs = performance.now();
+    const stream = new Stream(reply, sinceMs);
+    this.#byCaller.set(name, (this.#byCaller.get(name) ?? 0) + 1);
+    this.#open.set(stream, {
+      stream,
+      streaming,
+      caller,
+      sinceMs,
+      beatAtMs: sinceMs + this.limits.beatMs,
+      reason: 'left',
+    });
+    this.#timer ??= setInterval(() => this.#look(performance.now()), this.limits.beatMs / looksPerBeat).unref();
+    stream.onEnded(() => this.#leave(stream, name));
+    return stream;
+  }
+
+  close(stream: Stream, closing: Closing): void {
+    const open = this.#open.get(stream);
+    if (open === undefined) return;
+    open.reason = closing.reason;
+    this.#deps.onClosed(closing.reason);
+    stream.close(closing);
+  }
+
+  /** All of them, for good. */
+  closeAll(): void {
+    this.#isClosing = true;
+    for (const stream of this.#open.keys()) this.close(stream, { reason: 'shutdown' });
+  }
+
+  #leave(stream: Stream, name: string): void {
+    const open = this.#open.get(stream);
+    if (open === undefined) return;
+    this.#open.delete(stream);
+    const { reason, sinceMs, streaming } = open;
+    const durationMs = Math.round(performance.now() - sinceMs);
+    const level = reason === 'left' || reason === 'shutdown' ? 'debug' : 'info';
+    this.#deps.logger[level]({ event: 'stream.ended', stream: streaming.kind, reason, durationMs });
+    const others = (this.#byCaller.get(name) ?? 1) - 1;
+    if (others > 0) this.#byCaller.set(name, others);
+    else this.#byCaller.delete(name);
+    if (this.#open.size > 0 || this.#timer === null) return;
+    clearInterval(this.#timer);
+    this.#timer = null;
+  }
+
+  #look(nowMs: number): void {
+    const { beatMs, stalledMsMax } = this.limits;
+    for (const open of this.#open.values()) {
+      const { stream, streaming } = open;
+      if (stream.stalledMs(nowMs) >= stalledMsMax) this.close(stream, { reason: 'slow' });
+      const position = streaming.position();
+      // Not a look later: that would be more than a beat.
+      if (position !== null) stream.beat(position, nowMs, beatMs - beatMs / looksPerBeat);
+      if (nowMs < open.beatAtMs) continue;
+      open.beatAtMs = nowMs + beatMs;
+      this.#askForKey(open);
+      streaming.onBeat?.();
+    }
+  }
+
+  /** One that is gone, or has expired, reads nothing any more; while nobody can tell, it reads on. */
+  #askForKey({ stream, caller }: Open): void {
+    if (caller.kind !== 'key') return;
+    const judge = (key: Awaited<ReturnType<GuardPort['findKey']>>): void => {
+      const isGood = key !== null && (key.expiresAtMs === null || Date.now() < key.expiresAtMs);
+      if (!isGood) this.close(stream, { reason: 'key' });
+    };
+    const found = this.#deps.findKey(caller.id);
+    if (found instanceof Promise) void found.then(judge, () => undefined);
+    else judge(found);
+  }
+}

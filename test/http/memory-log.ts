@@ -1,0 +1,88 @@
+// A log in memory, and streams that read it, as a process has them; whoever appends to it tells the streams.
+
+import { pino } from 'pino';
+import type { UserId } from '../../src/core/ids.ts';
+import { EventStreams } from '../../src/http/event-streams.ts';
+import { LogFeed, type LogPort } from '../../src/http/log-feed.ts';
+import { PresenceStreams } from '../../src/http/presence-streams.ts';
+import type { LoggedEvent } from '../../src/http/render.ts';
+import type { PresencePort } from '../../src/http/routes/presence.ts';
+import type { StreamsPort } from '../../src/http/routes/streaming.ts';
+import type { Closing } from '../../src/http/stream.ts';
+import { Streams, type StreamsDeps } from '../../src/http/streams.ts';
+
+export class MemoryLog {
+  readonly events: LoggedEvent[] = [];
+  trimmed = 0;
+  /** How often it was read. */
+  reads = 0;
+
+  get head(): number {
+    return this.events.length;
+  }
+
+  append(...added: readonly Partial<LoggedEvent>[]): void {
+    for (const event of added) {
+      const position = this.events.length + 1;
+      this.events.push({ ...blank, ...event, position, sequence: position });
+    }
+  }
+
+  readonly read: LogPort = async (after, upTo) => {
+    this.reads += 1;
+    const { head, trimmed } = this;
+    const events = this.events.slice(Math.max(after, trimmed), Math.max(after, upTo));
+    return { head, trimmed, events };
+  };
+}
+
+const blank = {
+  type: 'user.online',
+  userId: 'ada',
+  sessionId: 'phone',
+  epoch: null,
+  reason: null,
+  device: null,
+  atMs: Date.parse('2026-11-23T10:00:00Z'),
+} as unknown as LoggedEvent;
+
+type Presence = Awaited<ReturnType<PresencePort>>;
+
+export const offline = (userId: UserId): Presence => ({
+  userId,
+  status: 'offline',
+  sequence: 0,
+  sinceMs: null,
+  lastSeenAtMs: null,
+  sessions: [],
+  asOfMs: null,
+  isStale: false,
+  revision: 0,
+});
+
+export type MemoryStreams = StreamsPort & {
+  readonly feed: LogFeed;
+  readonly closed: Closing['reason'][];
+  /** Events written so far. */
+  readonly sent: () => number;
+};
+
+export function streamsOf(
+  log: { readonly read: LogPort },
+  more: Partial<StreamsDeps> & { readonly presence?: PresencePort } = {},
+): MemoryStreams {
+  const closed: Closing['reason'][] = [];
+  let sent = 0;
+  const feed = new LogFeed(log.read);
+  const streams = new Streams({
+    findKey: () => null,
+    logger: pino({ level: 'silent' }),
+    onClosed: (reason) => void closed.push(reason),
+    ...more,
+  });
+  const events = new EventStreams(feed, streams, (count) => {
+    sent += count;
+  });
+  const presence = new PresenceStreams(feed, streams, more.presence ?? (async (userId) => offline(userId)));
+  return { feed, streams, events, presence, closed, sent: () => sent };
+}
