@@ -67,8 +67,8 @@ export type List<Place, First, Row, Item> = {
   readonly cursor: Cursor<Place>;
   /** Where the first page begins. */
   readonly first: First;
-  /** Null: there is no such list. */
-  readonly read: (from: Place | First, rowsMax: number) => Promise<readonly Row[] | null>;
+  /** Null: there is no such list. A problem: it does not go on from there. */
+  readonly read: (from: Place | First, rowsMax: number) => Promise<readonly Row[] | Problem | null>;
   readonly unknown?: Problem;
   readonly placeOf: (row: Row) => Place;
   readonly itemOf: (row: Row) => Item;
@@ -85,6 +85,7 @@ export async function sendPage<Place, First, Row, Item>(
   if (text !== undefined && from === null) return sendProblem(reply, badCursor);
   const rows = await list.read(from as Place | First, limit + 1);
   if (rows === null) return sendProblem(reply, list.unknown ?? { type: 'not-found' });
+  if ('type' in rows) return sendProblem(reply, rows);
   const shown = rows.slice(0, limit);
   const last = shown.at(-1);
   const nextCursor = last !== undefined && rows.length > limit ? list.cursor.encode(request, list.placeOf(last)) : null;

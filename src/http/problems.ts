@@ -93,6 +93,11 @@ export const overloaded: Problem = {
   headers: { 'retry-after': '1' },
 };
 
+/** Whoever wants to read on begins behind this position, and has missed what was before. */
+export function eventsGone(after: number): Problem {
+  return { type: 'events-gone', detail: `the log begins after ${after}`, extensions: { after } };
+}
+
 export function statusOf(problem: Problem): number {
   return problemTypes[problem.type].status;
 }

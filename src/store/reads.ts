@@ -4,6 +4,7 @@ import type pg from 'pg';
 import type { SessionId, UserId } from '../core/ids.ts';
 import type { Event, Session } from '../core/session.ts';
 import { ask } from './database.ts';
+import type { Gone } from './log-start.ts';
 import { type EventRow, eventColumns, eventOf, type SessionRow, sessionColumns, sessionOf } from './rows.ts';
 
 export type LoggedEvent = Event & { readonly position: number };
@@ -26,15 +27,23 @@ export async function listSessions(
   return rows.map(sessionOf);
 }
 
-/** The events of a user after a sequence, oldest first. */
+/**
+ * The events of a user after a sequence, or from the oldest that the log has, oldest first. Gone: what comes next is given up; that his newest
+ * before is kept tells so, whatever else of it is still there.
+ */
 export async function listEventsOfUser(
   pool: pg.Pool,
   userId: UserId,
-  page: { readonly afterSequence: number; readonly limit: number },
-): Promise<readonly LoggedEvent[]> {
-  const { rows } = await ask<EventRow>(pool, {
-    text: `select ${eventColumns} from events e where e.user_id = $1 and e.sequence > $2 order by e.sequence limit $3`,
+  page: { readonly afterSequence: number | null; readonly limit: number },
+): Promise<readonly LoggedEvent[] | Gone> {
+  const { rows } = await ask<{ trimmed: number } & (EventRow | { readonly position: null })>(pool, {
+    text: `select h.trimmed, ${eventColumns} from log_head h left join lateral (
+        select * from events where user_id = $1 and sequence > coalesce($2, 0) and ($2::bigint is not null or position > h.trimmed)
+        order by sequence limit $3) e on true`,
     values: [userId, page.afterSequence, page.limit],
   });
-  return rows.map(eventOf);
+  const events = rows.flatMap((row) => (row.position === null ? [] : [eventOf(row)]));
+  const startsAfter = rows[0]?.trimmed ?? 0;
+  const [first] = events;
+  return first !== undefined && first.position <= startsAfter ? { kind: 'gone', startsAfter } : events;
 }

@@ -49,7 +49,7 @@ test('paging through events shows each once, oldest first, whatever the page siz
   });
   await using served = await serve({
     eventsOfUser: async (_userId, { afterSequence, limit }) =>
-      events.filter(({ sequence }) => sequence > afterSequence).slice(0, limit),
+      events.filter(({ sequence }) => sequence > (afterSequence ?? 0)).slice(0, limit),
   });
   for (const limit of [1, 7, 22, 23, 24, 1_000]) {
     const { items, pages } = await readAll<{ sequence: number }>(served, `/users/ada/events?limit=${limit}`);

@@ -20,7 +20,7 @@ import { defineCursor, sendPage } from '../cursor.ts';
 import { badBody } from '../failures.ts';
 import type { Caller, HttpServer } from '../instance.ts';
 import { NoBody, PageQuery, timeMsMax, WebhookPath } from '../parameters.ts';
-import { sendProblem } from '../problems.ts';
+import { eventsGone, sendProblem } from '../problems.ts';
 import { webhookBody } from '../render.ts';
 import {
   type ChangedWebhook,
@@ -212,11 +212,7 @@ function refuse(reply: FastifyReply, refusal: WebhookRefusal): FastifyReply {
     case 'too-many':
       return sendProblem(reply, { type: 'too-many-webhooks', detail: `at most ${refusal.webhooksMax}` });
     case 'gone':
-      return sendProblem(reply, {
-        type: 'events-gone',
-        detail: `the log begins after ${refusal.startsAfter}`,
-        extensions: { after: refusal.startsAfter },
-      });
+      return sendProblem(reply, eventsGone(refusal.startsAfter));
     case 'ahead':
       return sendProblem(
         reply,
