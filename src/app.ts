@@ -100,24 +100,28 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   const http = createHttp(base, { api, lanes, ring, tickets, cursorKey, presence, streams });
   opened.defer(() => closeHttp(http));
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });
+  const listening = settings.ROLES.includes('ingest') ? createListener(base) : null;
+  listener = listening;
+  runLoops(base, { api, lanes, ring, streams, listening }, opened);
+  const stack = opened.move();
+  return { httpUrl, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
+
+type Looped = Pick<HttpParts, 'api' | 'lanes' | 'ring' | 'streams'> & { readonly listening: Listener | null };
+
+function runLoops(base: Base, { api, lanes, ring, streams, listening }: Looped, opened: AsyncDisposableStack): void {
+  const { settings, logger } = base;
+  const [isApi, isWebhooks] = [settings.ROLES.includes('api'), settings.ROLES.includes('webhooks')];
   run(opened, (signal) => runKeyChores(base, { pool: api, ring }, signal));
   run(opened, (signal) => runSessionChores(base, api, signal));
   run(opened, (signal) => runRetention(base, api, signal));
-  if (settings.ROLES.includes('ingest')) {
-    const listening = createListener(base);
-    listener = listening;
-    run(opened, (signal) => runIngest(base, listening, signal));
-  }
-  if (settings.ROLES.includes('webhooks') && lanes !== null) {
-    run(opened, (signal) => runLanes(base, lanes, signal));
-  }
-  if (settings.ROLES.includes('webhooks') || settings.ROLES.includes('api')) {
+  if (listening !== null) run(opened, (signal) => runIngest(base, listening, signal));
+  if (isWebhooks && lanes !== null) run(opened, (signal) => runLanes(base, lanes, signal));
+  if (isWebhooks || isApi) {
     run(opened, (signal) => listenForHints(settings.DATABASE_URL, base.hints.handlers, { signal, logger }));
   }
   // Last, so that they end first.
-  if (settings.ROLES.includes('api')) run(opened, (signal) => runStreams(base, streams, signal));
-  const stack = opened.move();
-  return { httpUrl, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+  if (isApi) run(opened, (signal) => runStreams(base, streams, signal));
 }
 
 /** From here on until what is opened is closed. */

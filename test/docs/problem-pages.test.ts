@@ -3,6 +3,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { problemSchemas } from '../../src/http/openapi/problem-schemas.ts';
 import { type ProblemType, problemTypes } from '../../src/http/problems.ts';
 import { answerOf } from '../support/problem-pages.ts';
 import { missingOf } from './cited-tests.ts';
@@ -38,6 +39,13 @@ describe.each(types)('%s', (type) => {
     expect(answer.status).toBe(status);
     expect(answer.headers).toMatchObject({ 'content-type': 'application/problem+json; charset=utf-8' });
     expect(answer.body).toMatchObject({ type: `urn:willow:problem:${type}`, title, status });
+  });
+
+  test('and is what the OpenAPI document says of it', () => {
+    const { schema, example } = problemSchemas[type];
+    const { body } = answerOf(type);
+    expect(schema.strict().parse(body)).toEqual(body);
+    expect(new Set(Object.keys(example as object))).toEqual(new Set(Object.keys(body as object)));
   });
 
   test('has a request that is sent as it stands, or names the test that does', () => {
