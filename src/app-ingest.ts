@@ -3,6 +3,7 @@
 import { randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import { settlerOf, type Turn } from './app-settler.ts';
+import { BatchTrace } from './app-tracing.ts';
 import { transportOf } from './broker-settings.ts';
 import type { Wire } from './core/signal.ts';
 import { type LapseEntry, runSweeper } from './deadlines/sweeper.ts';
@@ -33,6 +34,7 @@ import {
 } from './store/links.ts';
 import { addToQuarantine, trimQuarantine } from './store/quarantine.ts';
 import type { Fence } from './store/write.ts';
+import type { Tracing } from './tracing/tracing.ts';
 
 /** The servers are there: started by somebody else, or embedded and started before. */
 export type AppSettings = Settings & { readonly MQTT_URL: string; readonly DATABASE_URL: string };
@@ -48,6 +50,8 @@ export type Base = {
   readonly metrics: Metrics;
   readonly decide: Decide;
   readonly wire: Wire;
+  /** Null: nothing is traced. */
+  readonly tracing: Tracing | null;
 };
 
 /** A loop that has not succeeded for so long is not working. */
@@ -74,6 +78,16 @@ async function timedCommit(
   stopTimer();
   countEvents(base, committed);
   return committed;
+}
+
+/** For one batch: what it decides is what its trace will tell. */
+export function tracedOf<B extends Pick<Base, 'tracing' | 'decide' | 'nowMs' | 'settings'>>(
+  base: B,
+): { readonly base: B; readonly trace: BatchTrace | null } {
+  if (base.tracing === null) return { base, trace: null };
+  const about = { graceMs: base.settings.GRACE_MS, nowMs: base.nowMs() };
+  const trace = new BatchTrace(base.tracing, base.decide, about);
+  return { base: { ...base, decide: trace.decide }, trace };
 }
 
 export function createListener(base: Base): Listener {
@@ -138,12 +152,14 @@ async function settle(
     return { ...entry, lapseUntilMs: ownMs === null || othersMs === null ? ownMs : Math.min(ownMs, othersMs) };
   };
   const fence = { ...lease, heardAtMs: connection.heardAtMs };
+  const { base: traced, trace } = tracedOf(base);
   const settled = await ingest(batch, {
     wire: base.wire,
     commit: async (entries, isAgain) => {
       if (isAgain) await turn.come();
       const order = isAgain ? null : { ahead: await turn.ahead(), onDecided: turn.onDecided };
-      const { outcomes } = await timedCommit(base, entries.map(entryOf), fence, order);
+      trace?.link(entries);
+      const { outcomes } = await timedCommit(traced, entries.map(entryOf), fence, order);
       return outcomes;
     },
     quarantine: (entries) =>
@@ -156,6 +172,7 @@ async function settle(
     turn: turn.come,
     acknowledge: connection.acknowledge,
   });
+  trace?.end(base.nowMs());
   const settleMs = base.nowMs() - (batch[0]?.receivedAtMs ?? base.nowMs());
   base.metrics.ingest.settled(settled, settleMs);
   logBatch(base.logger, settled, settleMs);
@@ -241,7 +258,9 @@ function sweeperDeps(base: Base, listener: Listener) {
 async function commitLapses(base: Base, entries: readonly LapseEntry[], fence: Fence): Promise<void> {
   try {
     const lapses = entries.map((entry) => ({ ...entry, receipt: null, mayBeCommitted: false }));
-    await timedCommit(base, lapses, fence);
+    const { base: traced, trace } = tracedOf(base);
+    await timedCommit(traced, lapses, fence);
+    trace?.end(base.nowMs());
     base.metrics.ingest.swept.inc(entries.length);
   } catch (error) {
     if (!isRefused(error)) throw error;

@@ -3,6 +3,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type pg from 'pg';
 import type { Base } from './app-ingest.ts';
+import { traceDelivery } from './app-lane-tracing.ts';
 import { evidenceOf } from './core/verdict.ts';
 import { loop } from './runtime/loop.ts';
 import type { Sealing } from './runtime/sealing.ts';
@@ -107,12 +108,16 @@ function laneDeps(
   { pool, sender }: LanesParts,
   { log, recorder, tried }: { readonly log: LogReader; readonly recorder: Recorder; readonly tried: Set<string> },
 ): LanesDeps['lane'] {
-  const { logger, metrics, nowMs } = base;
+  const { logger, metrics, nowMs, tracing } = base;
   return {
     log,
     recorder,
     readEvents: (positions) => readEvents(pool, positions),
-    send: (endpoint, message, kill) => sendTo(sender, endpoint, message, nowMs, kill),
+    send: (endpoint, delivery, tries, kill) => {
+      const send = (traceparent: string | null) =>
+        sendTo(sender, endpoint, { ...delivery.message, traceparent }, nowMs, kill);
+      return tracing === null ? send(null) : traceDelivery(tracing, { endpoint, delivery, tries, nowMs }, send);
+    },
     nowMs,
     random: Math.random,
     delivered: (events, atMs) => metrics.webhooks.delivered(events, atMs),
@@ -150,7 +155,7 @@ export async function sendTest(
 function sendTo(
   sender: Sender,
   endpoint: Endpoint,
-  message: Message,
+  message: Message & { readonly traceparent?: string | null },
   nowMs: () => number,
   signal: AbortSignal,
 ): Promise<Sent> {

@@ -3,7 +3,7 @@
 
 import { createHash, randomBytes } from 'node:crypto';
 import type pg from 'pg';
-import { type Base, countEvents } from './app-ingest.ts';
+import { type Base, countEvents, tracedOf } from './app-ingest.ts';
 import { actorOf } from './app-keys.ts';
 import type { Tickets } from './app-tickets.ts';
 import { runTrimming } from './app-trimming.ts';
@@ -109,8 +109,10 @@ async function decideOne(
   // Whether a birth that saves a session is waiting unread is not known here: deadlines are left to those who listen (I6).
   const moment = { nowMs: base.nowMs(), lapseUntilMs: null };
   const entry = { signal, ...moment, receipt: null, mayBeCommitted: false, audit, ...(once !== null && { once }) };
+  const { base: traced, trace } = tracedOf({ ...base, decide });
   try {
-    countEvents(base, await commit(pool, [entry], decide, null));
+    countEvents(base, await commit(pool, [entry], traced.decide, null));
+    trace?.end(base.nowMs());
   } catch (error) {
     // Asked for twice at the same time: the other one did it.
     if (!(error instanceof DoneBeforeError)) throw error;

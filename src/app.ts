@@ -2,6 +2,7 @@
 // plugs them together and decides nothing itself. Whoever disposes of it gets back control when the batch in hand is settled and everything is closed.
 
 import type pg from 'pg';
+import manifest from '../package.json' with { type: 'json' };
 import { type AppSettings, type Base, createListener, runIngest } from './app-ingest.ts';
 import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
 import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
@@ -33,6 +34,7 @@ import { loadMigrations, migrate } from './store/migrate.ts';
 import { createPresenceReader } from './store/presence-reader.ts';
 import { getQuarantined, listQuarantine, removeQuarantined } from './store/quarantine.ts';
 import { listEventsOfUser, listSessions } from './store/reads.ts';
+import type { Tracing } from './tracing/tracing.ts';
 import { createSender } from './webhooks/send.ts';
 import { parseNetworks, registrationProblem, type TargetRules } from './webhooks/target-guard.ts';
 
@@ -69,6 +71,8 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   health.add('database', async () => ({ ok: (await ask(api, { text: 'select 1' })).rowCount === 1 }));
   const tickets = await openTickets(pool, settings, logger);
   const cursorKey = await readDeployment(pool);
+  const tracing = await openTraces(settings, cursorKey, logger);
+  if (tracing !== null) opened.use(tracing);
   const base: Base = {
     settings,
     pool,
@@ -79,6 +83,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
     metrics,
     decide: (user, signal, moment) => decide(user, signal, moment, rules),
     wire: wireOf(settings, tickets.rules),
+    tracing,
   };
 
   const lanes = openLanes(base, opened);
@@ -111,6 +116,15 @@ function run(opened: AsyncDisposableStack, work: (signal: AbortSignal) => Promis
     stopping.abort();
     await running;
   });
+}
+
+/** Null where nothing is traced; then the libraries for it are not even loaded. */
+async function openTraces(settings: Settings, key: string, logger: Logger): Promise<Tracing | null> {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: url, OTEL_EXPORTER_OTLP_HEADERS: headers } = settings;
+  if (url === null) return null;
+  const { openTracing } = await import('./tracing/tracing.ts');
+  const { OTEL_SERVICE_NAME: serviceName, OTEL_TRACES_SAMPLER_ARG: ratio } = settings;
+  return openTracing({ url, headers: headers ?? {}, serviceName, ratio, version: manifest.version, key, logger });
 }
 
 async function prepareDatabase(pool: pg.Pool, url: string, logger: Logger): Promise<void> {

@@ -23,6 +23,7 @@ import {
   url,
   yesOrNo,
 } from './setting-values.ts';
+import { tracingSettings } from './tracing-settings.ts';
 
 type Setting = {
   readonly schema: z.ZodType;
@@ -193,6 +194,7 @@ export const settingsTable = {
     description:
       'What this process does: ingest listens to the broker, api answers over HTTP, webhooks sends them. Health and metrics are always served.',
   },
+  ...tracingSettings,
   LOG_LEVEL: {
     schema: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`),
     default: 'info',

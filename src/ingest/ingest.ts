@@ -17,6 +17,7 @@ export type SignalEntry = {
   readonly nowMs: number;
   readonly receipt: { readonly packetId: number; readonly digest: Buffer } | null;
   readonly mayBeCommitted: boolean;
+  readonly traceparent: string | null;
 };
 
 export type QuarantineEntry = {
@@ -83,7 +84,8 @@ function entryOf(message: Message, signal: MessageSignal): Pair {
   // Epochs tell a redelivery by themselves; what has none is told by its packet id and content (I4).
   const needsReceipt = signal.epoch === null && message.packetId !== null;
   const receipt = needsReceipt ? { packetId: message.packetId, digest: digestOf(message) } : null;
-  return { message, signal, nowMs: message.receivedAtMs, receipt, mayBeCommitted: message.isDuplicate };
+  const { receivedAtMs: nowMs, isDuplicate: mayBeCommitted, traceparent } = message;
+  return { message, signal, nowMs, receipt, mayBeCommitted, traceparent };
 }
 
 function digestOf({ topic, payload }: Message): Buffer {

@@ -15,7 +15,11 @@ export type Message = {
   /** What its PUBACK names; null for QoS 0, which knows no acknowledgement. */
   readonly packetId: number | null;
   readonly receivedAtMs: number;
+  /** The user property of MQTT 5, where it has the length of one. */
+  readonly traceparent: string | null;
 };
+
+const traceparentCharacters = 55;
 
 type Publish = {
   readonly topic: string;
@@ -24,6 +28,7 @@ type Publish = {
   readonly dup: boolean;
   readonly qos: 0 | 1 | 2;
   readonly messageId?: number | undefined;
+  readonly properties?: { readonly userProperties?: Readonly<Record<string, unknown>> } | undefined;
 };
 
 export function messageOf(packet: Publish, receivedAtMs: number): Message {
@@ -37,5 +42,11 @@ export function messageOf(packet: Publish, receivedAtMs: number): Message {
     isDuplicate: packet.dup,
     packetId: packet.qos === 0 ? null : (packet.messageId ?? null),
     receivedAtMs,
+    traceparent: traceparentOf(packet.properties?.userProperties),
   };
+}
+
+function traceparentOf(properties: Readonly<Record<string, unknown>> | undefined): string | null {
+  const text = properties?.['traceparent'];
+  return typeof text === 'string' && text.length === traceparentCharacters ? text : null;
 }

@@ -59,7 +59,8 @@ export type LaneDeps = {
   readonly endpoint: () => Endpoint | null;
   readonly log: LogReader;
   readonly readEvents: (positions: readonly number[]) => Promise<readonly LogEvent[]>;
-  readonly send: (endpoint: Endpoint, message: Message, signal: AbortSignal) => Promise<Sent>;
+  /** `tries`: those that failed before. */
+  readonly send: (endpoint: Endpoint, delivery: Delivery, tries: number, signal: AbortSignal) => Promise<Sent>;
   readonly recorder: Recorder;
   /** False as soon as another process may have the lane. */
   readonly isHeld: () => boolean;
@@ -69,7 +70,7 @@ export type LaneDeps = {
   readonly attempted: (sent: Sent, lane: LaneKey, events: number, outcome: Verdict['kind']) => void;
 };
 
-type Delivery = { readonly message: Message; readonly events: readonly LogEvent[]; readonly last: number };
+export type Delivery = { readonly message: Message; readonly events: readonly LogEvent[]; readonly last: number };
 
 /** A lane that has passed so many events that are none of its own says so: a restart need not pass them again. */
 const passedMax = 1_000;
@@ -219,11 +220,12 @@ export class LaneRun {
   }
 
   /** False when there is nothing more to be done by this process. */
-  async #deliver({ message, events, last }: Delivery, kill: AbortSignal): Promise<boolean> {
+  async #deliver(delivery: Delivery, kill: AbortSignal): Promise<boolean> {
+    const { message, events, last } = delivery;
     // Asked again: the endpoint may have been changed while the lane waited.
     const endpoint = this.#deps.endpoint();
     if (endpoint === null) return false;
-    const sent = await this.#deps.send(endpoint, message, kill);
+    const sent = await this.#deps.send(endpoint, delivery, this.#state.attempts, kill);
     const nowMs = this.#deps.nowMs();
     const tried = { message, sent, atMs: nowMs, first: events[0]?.position ?? last, last, count: events.length };
     if (sent.attempt.kind !== 'delivered' && this.#deps.endpoint()?.revision !== endpoint.revision) {

@@ -27,6 +27,8 @@ export type MessageToSend = {
   readonly body: string;
   /** One, or the new and the old one during a rotation. */
   readonly secrets: readonly Buffer[];
+  /** Of W3C Trace Context; null where nothing is traced. */
+  readonly traceparent?: string | null;
 };
 
 export type Sent = Outcome & {
@@ -103,7 +105,7 @@ export function createSender(options: SenderOptions): Sender {
 }
 
 function requestOf(url: URL, message: MessageToSend, timestampMs: number): Dispatcher.DispatchOptions {
-  const { id, body, secrets } = message;
+  const { id, body, secrets, traceparent } = message;
   invariant(secrets.length > 0, 'a message is signed');
   const timestampSeconds = Math.floor(timestampMs / 1_000);
   return {
@@ -116,6 +118,7 @@ function requestOf(url: URL, message: MessageToSend, timestampMs: number): Dispa
       'webhook-id': id,
       'webhook-timestamp': String(timestampSeconds),
       'webhook-signature': signatureOf({ id, timestampSeconds, body }, secrets),
+      ...(typeof traceparent === 'string' && { traceparent }),
     },
     body,
   };

@@ -106,6 +106,7 @@ function run(settings: AppSettings, { pool }: CommitWitness, watched: Decide): (
     logger: createLogger({ level: 'silent', isPretty: false }),
     nowMs,
     health: new Health(nowMs),
+    tracing: null,
     metrics: new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true, pendingMs: 0 })),
     decide: watched,
     wire: {
