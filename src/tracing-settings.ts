@@ -1,6 +1,7 @@
 // The settings of traces, by the names that OpenTelemetry has given them; see settings.ts.
 
 import { z } from 'zod';
+import { url } from './setting-values.ts';
 
 /** `name=value` with commas in between, percent-encoded where needed: the form of W3C Baggage. */
 const headers = z
@@ -23,12 +24,7 @@ const ratio = z
 
 export const tracingSettings = {
   OTEL_EXPORTER_OTLP_ENDPOINT: {
-    schema: z
-      .string()
-      .refine(
-        (text) => URL.canParse(text) && /^https?:\/\//u.test(text),
-        'must be a URL that begins with http:// or https://',
-      ),
+    schema: url(['http://', 'https://']),
     default: null,
     description:
       'Where traces are sent: the collector, such as http://collector:4318, to which /v1/traces is added. Unset: nothing is traced.',
