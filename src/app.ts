@@ -5,6 +5,7 @@ import type pg from 'pg';
 import { type AppSettings, type Base, createListener, runIngest } from './app-ingest.ts';
 import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
 import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
+import { createReadPorts } from './app-reads.ts';
 import { runRetention } from './app-retention.ts';
 import { createPreparePort, kick, runSessionChores } from './app-sessions.ts';
 import { openTickets, type Tickets } from './app-tickets.ts';
@@ -30,7 +31,6 @@ import { readDeployment } from './store/deployment.ts';
 import { eraseUser } from './store/erase.ts';
 import { KeyRing } from './store/key-ring.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
-import { createPresenceReader } from './store/presence-reader.ts';
 import { getQuarantined, listQuarantine, removeQuarantined } from './store/quarantine.ts';
 import { listEventsOfUser, listSessions } from './store/reads.ts';
 import { createSender } from './webhooks/send.ts';
@@ -176,7 +176,7 @@ type HttpParts = {
 };
 
 function createHttp(base: Base, { api: pool, lanes, ring, tickets, cursorKey }: HttpParts): HttpServer {
-  const { settings, scope, logger, health, metrics } = base;
+  const { settings, logger, health, metrics } = base;
   const targetRules = targetRulesOf(settings);
   return createHttpServer({
     apiKey: settings.API_KEY,
@@ -190,7 +190,7 @@ function createHttp(base: Base, { api: pool, lanes, ring, tickets, cursorKey }: 
     cursorKey,
     logger,
     isUnavailable: (error) => error instanceof DatabaseAwayError || error instanceof ConflictError,
-    presence: createPresenceReader(pool, scope),
+    ...createReadPorts(pool, base),
     listSessions: (userId, page) => listSessions(pool, userId, page),
     eventsOfUser: (userId, page) => listEventsOfUser(pool, userId, page),
     webhooks: createWebhooksPort(pool, {
