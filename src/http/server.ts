@@ -25,6 +25,7 @@ import { type KeysPort, keyRoutes } from './routes/keys.ts';
 import { type MetricsPort, metricsRoutes } from './routes/metrics.ts';
 import { type PreparePort, preparedSessionRoutes } from './routes/prepared-sessions.ts';
 import { type PresencePorts, presenceRoutes } from './routes/presence.ts';
+import { type PresenceListsPort, presenceListRoutes } from './routes/presence-lists.ts';
 import { type QuarantinePort, quarantineRoutes } from './routes/quarantine.ts';
 import { type SessionsPort, sessionRoutes } from './routes/sessions.ts';
 import { type UsersPort, userRoutes } from './routes/users.ts';
@@ -34,7 +35,8 @@ import { answerClientError, createSocketServer } from './sockets.ts';
 import { type TallyOf, tallyRequests } from './tally.ts';
 
 export type HttpDeps = SessionsPort &
-  PresencePorts & {
+  PresencePorts &
+  PresenceListsPort & {
     readonly prepared: PreparePort;
     readonly users: UsersPort;
     readonly eventsOfUser: EventsOfUserPort;
@@ -109,6 +111,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   limitCallers(app, { limits, onRefused: () => deps.onRefused('too-many-requests') });
   if (deps.hasApi) {
     presenceRoutes(app, deps);
+    presenceListRoutes(app, deps);
     sessionRoutes(app, deps);
     preparedSessionRoutes(app, deps.prepared);
     userRoutes(app, deps.users);
