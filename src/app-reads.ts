@@ -17,12 +17,17 @@ const minuteMs = 60_000;
 /** Counting looks at every user: a third of the time of one connection at most goes into it. */
 const countsRestFactor = 2;
 
-export function createReadPorts(pool: pg.Pool, { scope, nowMs, settings }: Base): PresencePorts & PresenceListsPort {
+export function createReadPorts(
+  pool: pg.Pool,
+  { scope, nowMs, settings, metrics }: Base,
+): PresencePorts & PresenceListsPort {
+  const countPresence = shared(() => readCounts(pool, scope), countsRestFactor);
+  metrics.presence.watch(countPresence);
   return {
     presence: createPresenceReader(pool, scope),
     queryPresence: (userIds, withSessions) => queryPresence(pool, scope, userIds, withSessions),
     listPresence: (filter, page) => listPresence(pool, scope, filter, page),
-    countPresence: shared(() => readCounts(pool, scope), countsRestFactor),
+    countPresence,
     presenceAsOf: createAsOfPort(pool, {
       nowMs,
       retentionDays: settings.EVENT_RETENTION_DAYS,

@@ -6,6 +6,7 @@ import { DatabaseMetrics } from './metrics/database.ts';
 import { HttpMetrics } from './metrics/http.ts';
 import { IngestMetrics } from './metrics/ingest.ts';
 import { type LinkGauges, LinkMetrics } from './metrics/link.ts';
+import { PresenceMetrics } from './metrics/presence.ts';
 import { ProcessMetrics } from './metrics/process.ts';
 import { WebhookMetrics } from './metrics/webhooks.ts';
 
@@ -17,6 +18,7 @@ export class Metrics {
   readonly webhooks: WebhookMetrics;
   readonly http: HttpMetrics;
   readonly database: DatabaseMetrics;
+  readonly presence: PresenceMetrics;
 
   /** `link` is asked whenever the metrics are. */
   constructor(link: () => LinkGauges) {
@@ -27,5 +29,6 @@ export class Metrics {
     this.webhooks = new WebhookMetrics(registry);
     this.http = new HttpMetrics(registry);
     this.database = new DatabaseMetrics(registry);
+    this.presence = new PresenceMetrics(registry);
   }
 }

@@ -8,6 +8,7 @@ export async function everyMetric(): Promise<readonly MetricShape[]> {
   const metrics = new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true, pendingMs: 0 }));
   metrics.webhooks.watchLanes({ lags: () => [], count: () => 0 }, Date.now);
   metrics.process.watchHealth(async () => ({}));
+  metrics.presence.watch(async () => ({ online: 0, sessions: 0, lost: 0 }));
   const found = await metrics.registry.getMetricsAsJSON();
   return found.map(({ name, type }) => {
     const { labelNames = [] } = metrics.registry.getSingleMetric(name) as { readonly labelNames?: readonly string[] };
