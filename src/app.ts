@@ -7,6 +7,7 @@ import { Hints } from './app-hints.ts';
 import { type AppSettings, type Base, createListener, runIngest } from './app-ingest.ts';
 import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
 import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
+import { createReadPorts } from './app-reads.ts';
 import { runRetention } from './app-retention.ts';
 import { createPreparePort, kick, runSessionChores } from './app-sessions.ts';
 import { createStreams, runStreams, type StreamParts } from './app-streams.ts';
@@ -35,7 +36,6 @@ import { listenForHints } from './store/hints.ts';
 import { KeyRing } from './store/key-ring.ts';
 import { listEvents } from './store/log-pages.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
-import { createPresenceReader } from './store/presence-reader.ts';
 import { getQuarantined, listQuarantine, removeQuarantined } from './store/quarantine.ts';
 import { listEventsOfUser, listSessions } from './store/reads.ts';
 import type { Tracing } from './tracing/tracing.ts';
@@ -95,9 +95,9 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   if (lanes !== null) metrics.database.watch('webhooks', lanes.pool);
   if (lanes !== null) await adoptNewestKey(lanes.pool, lanes.sealing, logger);
   const ring = new KeyRing(api, { nowMs, monotonicMs: () => performance.now() });
-  const presence = createPresenceReader(api, scope);
-  const streams = createStreams(base, { pool: api, presence, findKey: (id) => ring.find(id) });
-  const http = createHttp(base, { api, lanes, ring, tickets, cursorKey, presence, streams });
+  const reads = createReadPorts(api, base);
+  const streams = createStreams(base, { pool: api, presence: reads.presence, findKey: (id) => ring.find(id) });
+  const http = createHttp(base, { api, lanes, ring, tickets, cursorKey, reads, streams });
   opened.defer(() => closeHttp(http));
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });
   const listening = settings.ROLES.includes('ingest') ? createListener(base) : null;
@@ -203,12 +203,12 @@ type HttpParts = {
   readonly ring: KeyRing;
   readonly tickets: Tickets;
   readonly cursorKey: string;
-  readonly presence: HttpDeps['presence'];
+  readonly reads: ReturnType<typeof createReadPorts>;
   readonly streams: StreamParts;
 };
 
 function createHttp(base: Base, parts: HttpParts): HttpServer {
-  const { api: pool, lanes, ring, tickets, cursorKey, presence, streams } = parts;
+  const { api: pool, lanes, ring, tickets, cursorKey, reads, streams } = parts;
   const { settings, logger, health, metrics } = base;
   const targetRules = targetRulesOf(settings);
   return createHttpServer({
@@ -223,7 +223,7 @@ function createHttp(base: Base, parts: HttpParts): HttpServer {
     cursorKey,
     logger,
     isUnavailable: (error) => error instanceof DatabaseAwayError || error instanceof ConflictError,
-    presence,
+    ...reads,
     listSessions: (userId, page) => listSessions(pool, userId, page),
     events: (question) => listEvents(pool, question),
     streams,

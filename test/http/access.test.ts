@@ -14,6 +14,11 @@ test('every route says who may call it', async () => {
   expect(Object.fromEntries(served.routes.map(({ method, url, scope }) => [`${method} ${url}`, scope]))).toEqual({
     'GET /users/:id/presence': 'presence:read',
     'HEAD /users/:id/presence': 'presence:read',
+    'POST /presence/query': 'presence:read',
+    'GET /presence': 'presence:read',
+    'HEAD /presence': 'presence:read',
+    'GET /presence/counts': 'presence:read',
+    'HEAD /presence/counts': 'presence:read',
     'GET /users/:id/presence/stream': 'presence:read',
     'HEAD /users/:id/presence/stream': 'presence:read',
     'GET /users/:id/sessions': 'presence:read',
