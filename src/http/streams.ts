@@ -16,8 +16,10 @@ export type StreamLimits = {
   readonly unsentBytesMax: number;
   /** How long a caller may take nothing of what waits for him. */
   readonly stalledMsMax: number;
-  /** A stream shows a sign of life at least so often; its key is looked at as often. */
+  /** A stream shows a sign of life at least so often. */
   readonly beatMs: number;
+  /** How often its key is looked at. */
+  readonly keyCheckMs: number;
 };
 
 export const streamLimits: StreamLimits = {
@@ -27,6 +29,7 @@ export const streamLimits: StreamLimits = {
   stalledMsMax: 30_000,
   // Proxies close what is silent for a minute; some for half of one.
   beatMs: 15_000,
+  keyCheckMs: 5_000,
 };
 
 export type StreamKind = 'events' | 'presence';
@@ -52,6 +55,7 @@ type Open = {
   readonly caller: Caller;
   readonly sinceMs: number;
   beatAtMs: number;
+  keyAtMs: number;
   reason: Closing['reason'] | 'left';
 };
 
@@ -100,15 +104,10 @@ export class Streams {
     const sinceMs = performance.now();
     const stream = new Stream(reply, sinceMs);
     this.#byCaller.set(name, (this.#byCaller.get(name) ?? 0) + 1);
-    this.#open.set(stream, {
-      stream,
-      streaming,
-      caller,
-      sinceMs,
-      beatAtMs: sinceMs + this.limits.beatMs,
-      reason: 'left',
-    });
-    this.#timer ??= setInterval(() => this.#look(performance.now()), this.limits.beatMs / looksPerBeat).unref();
+    const { beatMs, keyCheckMs } = this.limits;
+    const due = { beatAtMs: sinceMs + beatMs, keyAtMs: sinceMs + keyCheckMs };
+    this.#open.set(stream, { stream, streaming, caller, sinceMs, ...due, reason: 'left' });
+    this.#timer ??= setInterval(() => this.#look(performance.now()), beatMs / looksPerBeat).unref();
     stream.onEnded(() => this.#leave(stream, name));
     return stream;
   }
@@ -144,16 +143,19 @@ export class Streams {
   }
 
   #look(nowMs: number): void {
-    const { beatMs, stalledMsMax } = this.limits;
+    const { beatMs, keyCheckMs, stalledMsMax } = this.limits;
     for (const open of this.#open.values()) {
       const { stream, streaming } = open;
       if (stream.stalledMs(nowMs) >= stalledMsMax) this.close(stream, { reason: 'slow' });
       const position = streaming.position();
       // Not a look later: that would be more than a beat.
       if (position !== null) stream.beat(position, nowMs, beatMs - beatMs / looksPerBeat);
+      if (nowMs >= open.keyAtMs) {
+        open.keyAtMs = nowMs + keyCheckMs;
+        this.#askForKey(open);
+      }
       if (nowMs < open.beatAtMs) continue;
       open.beatAtMs = nowMs + beatMs;
-      this.#askForKey(open);
       streaming.onBeat?.();
     }
   }
