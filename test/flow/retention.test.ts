@@ -66,7 +66,7 @@ test('a webhook that has not got it holds the log back, and is named; once it is
   const made = await createEndpoint(own.pool, sealing, { ...wish, lanes: 1, after: 4, isEnabled: true }, actor);
   if (made.kind !== 'done') throw new Error(made.kind);
   const { id } = made.endpoint;
-  await using willow = await startWillow({ DATABASE_URL: own.database.url, ROLES: 'api' });
+  await using willow = await startWillow({ DATABASE_URL: own.database.url, ROLES: 'api', EVENT_RETENTION_DAYS: '30' });
   expect(await willow.logged('log.held-back')).toMatchObject({ level: 'warn', endpointId: id, retentionDays: 30 });
   await until('what it has got to go', async () => (await readLogRow(own.pool)).tail === 4);
   expect(await willow.metric('willow_log_trimmed_total')).toBe(3);
