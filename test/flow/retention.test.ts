@@ -38,6 +38,7 @@ test('what is older than the horizon goes a stretch at a time, and the horizon s
 test('of a user whose sessions are many, all but the newest go, however many at once', async () => {
   await using own = await openTables();
   await appendEvents(own.pool, [dayMs]);
+  await own.pool.query(`update events set type = 'session.ended'`);
   await own.pool.query(
     `insert into sessions (user_id, session_id, status, epoch, started_at, last_seen_at, ended_at, reason)
      select 'ann', 'login-' || n, 'ended', n, now(), now(), to_timestamp(n), 'will' from generate_series(1, 2500) n`,
