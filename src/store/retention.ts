@@ -93,15 +93,17 @@ export async function giveUpEvents(
 
 /** The next of the events that were given up, and are not looked at yet. */
 const givenUpSql = (tail: string) => `
-  select e.position, e.user_id, e.sequence from ${tail} t cross join log_head h cross join lateral (
-    select position, user_id, sequence from events
+  select e.position, e.user_id, e.sequence, e.type from ${tail} t cross join log_head h cross join lateral (
+    select position, user_id, sequence, type from events
     where position > t.position and position <= h.trimmed order by position limit $1) e`;
 
+// Who has one session more that is old enough has its end in the stretch, or in one to come.
 // What is locked meanwhile, by who takes the session up again or erases the user, is left to him, and so is what changed a moment ago. A session
 // that is gone by the time that a decision on it is written is written anew (write.ts).
 const sessionsSql = `
   with old as materialized (
-    select s.user_id, s.session_id from (select distinct user_id from (${givenUpSql('log_tail')}) g) u
+    select s.user_id, s.session_id from (
+      select distinct user_id from (${givenUpSql('log_tail')}) g where type = 'session.ended') u
     cross join lateral (
       select r.user_id, r.session_id from (
         select s.user_id, s.session_id, s.ended_at from sessions s

@@ -1,5 +1,5 @@
-// Question: what do those who write notice while a million events that are too old go? Commits of 20 births each, one every 20 ms, without
-// retention and beside it, in the same tables; and how fast the million goes, at the pace of the service.
+// Question: what do those who write notice while a million events that are too old go? Commits of 20 births each, one every 20 ms, in turns
+// alone and beside retention, in the same tables; and how fast the million goes, at the pace of the service.
 
 import { loadavg } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -14,11 +14,11 @@ import { percentile } from './stats.ts';
 import { startTunedPostgres } from './tuned-postgres.ts';
 
 const isQuick = process.argv.includes('--quick');
-const events = isQuick ? 20_000 : 1_000_000;
+const events = isQuick ? 20_000 : Number(process.env['WILLOW_BENCH_EVENTS'] ?? 1_000_000);
 const endpoints = 100;
 const everyMs = 20;
 const batchSize = 20;
-const aloneMs = isQuick ? 2_000 : 20_000;
+const turnMs = isQuick ? 500 : 3_000;
 const pauseMs = 20;
 const dayMs = 86_400_000;
 const rules = { graceMs: 5_000, repeatWindowMs: 10_000, takeoverWindowMs: 1_000, leaseMs: 0 };
@@ -36,20 +36,23 @@ function batch(): Entry[] {
   });
 }
 
+type Took = { readonly ms: number; readonly isBeside: boolean };
+
 /** How long each commit took, in ms, while `isOn`; paced by the clock, so that a slow one does not thin out those behind it. */
-async function write(pool: pg.Pool, isOn: () => boolean): Promise<readonly number[]> {
-  const tookMs: number[] = [];
+async function write(pool: pg.Pool, isOn: () => boolean, isBeside: () => boolean): Promise<readonly Took[]> {
+  const took: Took[] = [];
   const underWay = new Set<Promise<void>>();
   for (let nextMs = performance.now(); isOn(); nextMs += everyMs) {
     await delay(Math.max(0, nextMs - performance.now()));
+    const begun = { fromMs: nextMs, isBeside: isBeside() };
     const one = commit(pool, batch(), (user, signal, moment) => decide(user, signal, moment, rules), null).then(() => {
-      tookMs.push(performance.now() - nextMs);
+      took.push({ ms: performance.now() - begun.fromMs, isBeside: begun.isBeside });
     });
     const done = one.finally(() => underWay.delete(done));
     underWay.add(done);
   }
   await Promise.all(underWay);
-  return tookMs;
+  return took;
 }
 
 /** A tenth as many users as events, ten sessions of each, all of it forty days old. */
@@ -80,20 +83,42 @@ async function fill(pool: pg.Pool): Promise<void> {
   await pool.query('vacuum analyze');
 }
 
-async function trimAll(pool: pg.Pool) {
-  const beginMs = performance.now();
+/** Works and rests in turns, so that whatever else the machine does disturbs both alike. */
+async function trimAll(pool: pg.Pool, turn: { isOn: boolean }) {
   const stepsMs: number[] = [];
   let deleted = 0;
+  let workedMs = 0;
   for (let isMore = true; isMore; ) {
-    const stepMs = performance.now();
-    const given = await giveUpEvents(pool, Date.now() - 30 * dayMs);
-    const swept = await sweepGivenUp(pool);
-    stepsMs.push(performance.now() - stepMs);
-    deleted += swept.events;
-    isMore = given.isMore || swept.isMore;
-    await delay(pauseMs);
+    turn.isOn = true;
+    const beginMs = performance.now();
+    while (isMore && performance.now() < beginMs + turnMs) {
+      const stepMs = performance.now();
+      const given = await giveUpEvents(pool, Date.now() - 30 * dayMs);
+      const swept = await sweepGivenUp(pool);
+      stepsMs.push(performance.now() - stepMs);
+      deleted += swept.events;
+      isMore = given.isMore || swept.isMore;
+      await delay(pauseMs);
+    }
+    workedMs += performance.now() - beginMs;
+    turn.isOn = false;
+    await delay(turnMs);
   }
-  return { deleted, seconds: (performance.now() - beginMs) / 1_000, stepsMs };
+  return { deleted, seconds: workedMs / 1_000, stepsMs };
+}
+
+/** How long the statements of retention took, by their name. */
+function timed(pool: pg.Pool, tookMs: Map<string, number[]>): pg.Pool {
+  const watched = Object.create(pool) as pg.Pool;
+  const query = pool.query.bind(pool) as (statement: pg.QueryConfig) => Promise<unknown>;
+  watched.query = (async (statement: pg.QueryConfig) => {
+    const beginMs = performance.now();
+    const result = await query(statement);
+    const name = statement.name ?? '';
+    tookMs.set(name, [...(tookMs.get(name) ?? []), performance.now() - beginMs]);
+    return result;
+  }) as typeof pool.query;
+  return watched;
 }
 
 const shown = (tookMs: readonly number[]) =>
@@ -103,22 +128,33 @@ await using server = await startTunedPostgres();
 const pool = openPool(server.url, { connectionsMax: 8, statementMsMax: 600_000, onError: () => undefined });
 await migrate(pool, await loadMigrations(new URL('../../prisma/migrations/', import.meta.url)));
 await fill(pool);
+const { rows: sizes } = await pool.query<{ bytes: number }>(
+  `select (pg_total_relation_size('events') / ${events})::int as bytes`,
+);
 const loads = loadavg().map((load) => load.toFixed(1));
-const endMs = performance.now() + aloneMs;
-const alone = await write(pool, () => performance.now() < endMs);
-let isTrimming = true;
-const writing = write(pool, () => isTrimming);
-const { deleted, seconds, stepsMs } = await trimAll(pool).finally(() => {
-  isTrimming = false;
+const turn = { isOn: false };
+const statementsMs = new Map<string, number[]>();
+let isWriting = true;
+const writing = write(
+  pool,
+  () => isWriting,
+  () => turn.isOn,
+);
+const { deleted, seconds, stepsMs } = await trimAll(timed(pool, statementsMs), turn).finally(() => {
+  isWriting = false;
 });
-const beside = await writing;
+const took = await writing;
+const rows = [false, true].map((isBeside) => {
+  const tookMs = took.filter((one) => one.isBeside === isBeside).map(({ ms }) => ms);
+  return `| ${isBeside ? 'beside retention' : 'alone'} (${tookMs.length}) | ${shown(tookMs)} |`;
+});
 process.stdout.write(
   [
-    `load average ${loads.join(' ')}; ${events} events, ${endpoints} webhooks of 8 lanes\n`,
+    `load average ${loads.join(' ')}; ${events} events of ${sizes[0]?.bytes} bytes, ${endpoints} webhooks of 8 lanes\n`,
     '| commits of 20 births, 50 a second | ms: p50 / p99 / max |',
     '|---|---|',
-    `| alone (${alone.length}) | ${shown(alone)} |`,
-    `| beside retention (${beside.length}) | ${shown(beside)} |`,
+    ...rows,
+    ...[...statementsMs].map(([name, tookMs]) => `| \`${name}\` | ${shown(tookMs)} |`),
     `\n${deleted} events deleted in ${seconds.toFixed(1)} s, ${Math.round(deleted / seconds)}/s; a stretch took ${shown(stepsMs)} ms\n`,
   ].join('\n'),
 );

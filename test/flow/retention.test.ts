@@ -38,6 +38,7 @@ test('what is older than the horizon goes a stretch at a time, and the horizon s
 test('of a user whose sessions are many, all but the newest go, however many at once', async () => {
   await using own = await openTables();
   await appendEvents(own.pool, [dayMs]);
+  await own.pool.query(`update events set type = 'session.ended'`);
   await own.pool.query(
     `insert into sessions (user_id, session_id, status, epoch, started_at, last_seen_at, ended_at, reason)
      select 'ann', 'login-' || n, 'ended', n, now(), now(), to_timestamp(n), 'will' from generate_series(1, 2500) n`,
@@ -66,7 +67,7 @@ test('a webhook that has not got it holds the log back, and is named; once it is
   const made = await createEndpoint(own.pool, sealing, { ...wish, lanes: 1, after: 4, isEnabled: true }, actor);
   if (made.kind !== 'done') throw new Error(made.kind);
   const { id } = made.endpoint;
-  await using willow = await startWillow({ DATABASE_URL: own.database.url, ROLES: 'api' });
+  await using willow = await startWillow({ DATABASE_URL: own.database.url, ROLES: 'api', EVENT_RETENTION_DAYS: '30' });
   expect(await willow.logged('log.held-back')).toMatchObject({ level: 'warn', endpointId: id, retentionDays: 30 });
   await until('what it has got to go', async () => (await readLogRow(own.pool)).tail === 4);
   expect(await willow.metric('willow_log_trimmed_total')).toBe(3);

@@ -39,7 +39,9 @@ type WillowOptions = {
 export async function startWillow(environment: WillowEnvironment, options: WillowOptions = {}): Promise<Willow> {
   const { PATH, HOME } = process.env;
   const ports = { HTTP_PORT: '0', EMBEDDED_MQTT_PORT: '0' };
-  const env = { PATH, HOME, ...ports, SECRET_KEY: secretKey, LOG_LEVEL: 'debug', ...environment };
+  // What a test says happened on some day is there however much later it runs.
+  const days = { EVENT_RETENTION_DAYS: '3650' };
+  const env = { PATH, HOME, ...ports, ...days, SECRET_KEY: secretKey, LOG_LEVEL: 'debug', ...environment };
   const { openFilesMax } = options;
   const limited = openFilesMax === undefined ? [] : ['sh', '-c', `ulimit -n ${openFilesMax}; exec "$@"`, 'sh'];
   const [command, ...args] = [...limited, process.execPath, 'src/main.ts'];
