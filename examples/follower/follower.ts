@@ -69,12 +69,12 @@ class Refused extends Error {
 export async function follow(source: Source, copy: Copy, signal: AbortSignal): Promise<void> {
   let failures = 0;
   while (!signal.aborted) {
+    const before = copy.position();
+    const beganMs = performance.now();
     let waitMs = 0;
     try {
       if (copy.position() === null) await takeSnapshot(source, copy, signal);
-      await readEvents(source, copy, signal, () => {
-        failures = 0;
-      });
+      await readEvents(source, copy, signal);
       source.say?.('stream.ended');
     } catch (error) {
       if (signal.aborted) return;
@@ -86,9 +86,11 @@ export async function follow(source: Source, copy: Copy, signal: AbortSignal): P
         if (error.status === 410 || error.status === 400) rebuild(source, copy, error.message);
       }
     }
+    const after = copy.position();
+    const hasGoneOn = (after !== null && after !== before) || performance.now() - beganMs > pauseMs.most;
+    failures = hasGoneOn ? 0 : failures + 1;
     // A part of the wait is left to chance, so that a thousand followers do not come back at once.
     const backOffMs = Math.min(pauseMs.most, pauseMs.least * 2 ** failures) * (0.5 + Math.random());
-    failures += 1;
     await delay(Math.max(waitMs, backOffMs), undefined, { signal }).catch(() => undefined);
   }
 }
@@ -124,7 +126,7 @@ type Page = {
 };
 
 /** Returns when the stream ends. What one read of the socket brings is applied in one transaction. */
-async function readEvents(source: Source, copy: Copy, signal: AbortSignal, onHeard: () => void): Promise<void> {
+async function readEvents(source: Source, copy: Copy, signal: AbortSignal): Promise<void> {
   const silence = new AbortController();
   const limitMs = source.silenceMsMax ?? silenceMsMax;
   const watchdog = setTimeout(() => silence.abort(new Error(`nothing heard for ${limitMs} ms`)), limitMs);
@@ -153,7 +155,6 @@ async function readEvents(source: Source, copy: Copy, signal: AbortSignal, onHea
         return;
       }
       events = [];
-      onHeard();
     }
   } finally {
     clearTimeout(watchdog);

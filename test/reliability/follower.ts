@@ -4,7 +4,7 @@ import pg from 'pg';
 import { faultKinds } from '../support/follower-faults.ts';
 import { runFollowers } from '../support/follower-run.ts';
 import { startPostgres } from '../support/postgres.ts';
-import { chanceOf } from '../support/storm.ts';
+import { chanceOf, stormRounds } from '../support/storm.ts';
 import type { Part } from './part.ts';
 
 const whole = (value: number) => Math.round(value).toLocaleString('en');
@@ -17,7 +17,7 @@ export const follower: Part = {
     const pool = opened.adopt(new pg.Pool({ connectionString: postgres.url }), (own) => own.end());
     const fromMs = performance.now();
     const database = { url: postgres.url, pool };
-    const run = await runFollowers({ database, chance: chanceOf('followers'), rounds: isQuick ? 1 : 40 });
+    const run = await runFollowers({ database, chance: chanceOf('followers'), rounds: isQuick ? 1 : stormRounds(20) });
     const ways = Object.entries(run.ways).map(([way, count]) => `${way}: ${whole(count)}`);
     const rows = [
       ['how users came and went', ways.join(' · ')],

@@ -28,6 +28,8 @@ const livesAtOnce = 8;
 const lingerMsMax = 250;
 /** Between two lives of one and the same device holder, so that the machine has time for others. */
 const restMsMax = 120;
+/** Three processes for one life are dear. */
+const deadMsMax = 600;
 
 export function startCrowd(place: Place): Crowd {
   const stop = new AbortController();
@@ -64,6 +66,7 @@ export function startCrowd(place: Place): Crowd {
       await delay(place.chance.whole(lingerMsMax));
       await mortal.die();
       counts['killed'] = (counts['killed'] ?? 0) + 1;
+      await delay(place.chance.whole(deadMsMax));
     }
   };
   const all = Promise.all([killProcesses(), ...Array.from({ length: livesAtOnce }, (_, holder) => hold(holder))]);

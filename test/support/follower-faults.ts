@@ -2,6 +2,7 @@
 
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
+import { giveUpEvents, sweepGivenUp } from '../../src/store/retention.ts';
 import type { Follower } from './follower.ts';
 import type { openLogKeeper } from './follower-oracle.ts';
 import type { Framing } from './framing.ts';
@@ -36,6 +37,7 @@ export type Side = {
 };
 
 export type Scene = {
+  /** With the types that Willow reads by. */
   readonly pool: pg.Pool;
   readonly chance: Chance;
   readonly keeper: ReturnType<typeof openLogKeeper>;
@@ -122,9 +124,12 @@ export const strikes: Record<Exclude<keyof Faults, 'cut in the snapshot'>, Strik
   'log trimmed': async (side, { faults, pool, keeper }) => {
     const { follower } = side;
     await killWithCopy(follower);
-    const position = await keeper.look();
-    await until('events that it has not heard', async () => (await keeper.look()) > position);
-    await pool.query('update log_head set trimmed = $1', [await keeper.look()]);
+    const position = follower.truePosition() ?? 0;
+    await until('a log that begins behind the copy', async () => {
+      await keeper.look();
+      // What is not older than the newest event that the keeper has stays: nothing goes that it has not seen.
+      return (await trimBefore(pool, Date.parse(keeper.log.at(-1)?.at ?? ''))) > position;
+    });
     await rebuilds(side, faults);
     faults['log trimmed'] += 1;
   },
@@ -135,6 +140,14 @@ export const strikes: Record<Exclude<keyof Faults, 'cut in the snapshot'>, Strik
     faults['database replaced'] += 1;
   },
 };
+
+/** As retention does it; returns up to where events are gone. */
+async function trimBefore(pool: pg.Pool, beforeMs: number): Promise<number> {
+  while ((await giveUpEvents(pool, beforeMs)).isMore);
+  while ((await sweepGivenUp(pool)).isMore);
+  const { rows } = await pool.query<{ trimmed: number }>('select trimmed from log_head');
+  return rows[0]?.trimmed ?? 0;
+}
 
 async function killWithCopy(follower: Follower): Promise<void> {
   await until('a copy to lose', async () => {

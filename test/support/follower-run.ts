@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
+import { openPool } from '../../src/store/database.ts';
 import { caughtUp, openFollower } from './follower.ts';
 import { startCrowd } from './follower-crowd.ts';
 import { type Faults, faultKinds, type Side, strikeAtPage, strikes, texts } from './follower-faults.ts';
@@ -43,6 +44,7 @@ const pageUsersMax = 7;
 /** Less than a Willow on a loaded machine takes to say anything does no harm: the follower connects again. */
 const silenceMsMax = 2_000;
 const pauseMsMax = 250;
+const statementMsMax = 15_000;
 
 export async function runFollowers({ database, chance, rounds }: Running): Promise<FollowerRun> {
   await using opened = new AsyncDisposableStack();
@@ -75,7 +77,9 @@ export async function runFollowers({ database, chance, rounds }: Running): Promi
   const keeper = openLogKeeper(database.pool);
   await until('a log to begin with', async () => (await keeper.look()) > 2 * residents + users);
   const faults = Object.fromEntries(faultKinds.map((kind) => [kind, 0])) as Faults;
-  const scene = { pool: database.pool, chance, keeper, faults };
+  const pool = openPool(database.url, { connectionsMax: 2, statementMsMax, onError: () => undefined });
+  opened.defer(() => pool.end());
+  const scene = { pool, chance, keeper, faults };
   for (const side of sides) {
     // The first snapshot is cut off in the middle, and begun again.
     const struck = strikeAtPage(side, faults);
