@@ -6,7 +6,7 @@ import { DatabaseMetrics } from './metrics/database.ts';
 import { HttpMetrics } from './metrics/http.ts';
 import { IngestMetrics } from './metrics/ingest.ts';
 import { type LinkGauges, LinkMetrics } from './metrics/link.ts';
-import { ProcessMetrics } from './metrics/process.ts';
+import { type Checks, ProcessMetrics } from './metrics/process.ts';
 import { RetentionMetrics } from './metrics/retention.ts';
 import { StreamMetrics } from './metrics/streams.ts';
 import { WebhookMetrics } from './metrics/webhooks.ts';
@@ -22,6 +22,8 @@ export class Metrics {
   readonly retention: RetentionMetrics;
   readonly streams: StreamMetrics;
 
+  readonly #gathering: (() => Promise<void>)[] = [];
+
   /** `link` is asked whenever the metrics are. */
   constructor(link: () => LinkGauges) {
     const { registry } = this;
@@ -33,5 +35,19 @@ export class Metrics {
     this.database = new DatabaseMetrics(registry);
     this.retention = new RetentionMetrics(registry);
     this.streams = new StreamMetrics(registry);
+  }
+
+  /** What has to be waited for is asked before the numbers are read, so that those are of the moment of the answer. */
+  watchHealth(checks: () => Promise<Checks>): void {
+    let latest: Checks = {};
+    this.process.showHealth(() => latest);
+    this.#gathering.push(async () => {
+      latest = await checks();
+    });
+  }
+
+  /** Never fails: what cannot be had is as it was before. */
+  async gather(): Promise<void> {
+    await Promise.allSettled(this.#gathering.map((gathering) => gathering()));
   }
 }

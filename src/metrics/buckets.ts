@@ -10,21 +10,20 @@ export const secondsBuckets: readonly number[] = [
 
 export type Sample<Label extends string> = { readonly labels: Readonly<Record<Label, string>>; readonly value: number };
 
-/** `samples` is asked at each scrape; what it does not name any more is gone. What it throws the scrape does not feel: then there are none. */
+/** `samples` is asked at each scrape; what it does not name any more is gone. */
 export function askedGauge<Label extends string>(
   registry: Registry,
   { name, help, labelNames }: { readonly name: string; readonly help: string; readonly labelNames: readonly Label[] },
-  samples: () => readonly Sample<Label>[] | Promise<readonly Sample<Label>[]>,
+  samples: () => readonly Sample<Label>[],
 ): void {
   new Gauge({
     name,
     help,
     labelNames,
     registers: [registry],
-    async collect() {
-      const found = await (async () => samples())().catch(() => []);
+    collect() {
       this.reset();
-      for (const { labels, value } of found) this.set(labels, value);
+      for (const { labels, value } of samples()) this.set(labels, value);
     },
   });
 }
