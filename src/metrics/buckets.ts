@@ -10,20 +10,21 @@ export const secondsBuckets: readonly number[] = [
 
 export type Sample<Label extends string> = { readonly labels: Readonly<Record<Label, string>>; readonly value: number };
 
-/** `samples` is asked at each scrape; what it does not name any more is gone. */
+/** `samples` is asked at each scrape; what it does not name any more is gone. What it throws the scrape does not feel: then there are none. */
 export function askedGauge<Label extends string>(
   registry: Registry,
   { name, help, labelNames }: { readonly name: string; readonly help: string; readonly labelNames: readonly Label[] },
-  samples: () => readonly Sample<Label>[],
+  samples: () => readonly Sample<Label>[] | Promise<readonly Sample<Label>[]>,
 ): void {
   new Gauge({
     name,
     help,
     labelNames,
     registers: [registry],
-    collect() {
+    async collect() {
+      const found = await (async () => samples())().catch(() => []);
       this.reset();
-      for (const { labels, value } of samples()) this.set(labels, value);
+      for (const { labels, value } of found) this.set(labels, value);
     },
   });
 }
