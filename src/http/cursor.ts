@@ -53,9 +53,16 @@ function digestOf(kind: string, request: FastifyRequest, content: Buffer): Buffe
 
 /** Of what was asked, as it was understood, but for the page. */
 function entriesOf(parameters: unknown): readonly (readonly [string, unknown])[] {
-  return Object.entries(parameters ?? {})
-    .filter(([name, value]) => name !== 'limit' && name !== 'cursor' && value !== undefined)
-    .toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return (
+    Object.entries(parameters ?? {})
+      .filter(([name, value]) => name !== 'limit' && name !== 'cursor' && value !== undefined)
+      // JSON has no sets: all of them would be one.
+      .map(([name, value]): [string, unknown] => [
+        name,
+        value instanceof Set ? Array.from(value, String).toSorted() : value,
+      ])
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+  );
 }
 
 export const badCursor: Problem = {

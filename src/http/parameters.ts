@@ -70,7 +70,8 @@ const EventTypes = z
   .union([z.string(), z.array(z.string())], typesSentence)
   .transform((given): readonly string[] => [given].flat().flatMap((list) => list.split(',')))
   .pipe(z.array(z.enum(eventTypes, typesSentence)))
-  .transform((types): ReadonlySet<EventType> | null => (types.length === eventTypes.length ? null : new Set(types)));
+  .transform((types): ReadonlySet<EventType> => new Set(types))
+  .transform((types) => (types.size === eventTypes.length ? null : types));
 
 const logFields = { after: Position.optional(), type: EventTypes.optional(), user: UserId.optional() };
 

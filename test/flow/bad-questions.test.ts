@@ -76,6 +76,9 @@ const ask = (path: string, headers: Readonly<Record<string, string>> = {}) =>
 const lists: readonly (readonly [list: string, another: string | null])[] = [
   ['/users/42/sessions', '/users/43/sessions'],
   ['/users/42/events', '/users/43/events'],
+  ['/events', '/events?type=user.online'],
+  ['/events?type=user.online', '/events?type=session.started'],
+  ['/events?user=42', '/events?user=43'],
   ['/webhooks', null],
   ['/webhooks/one/attempts', '/webhooks/two/attempts'],
   ['/webhooks/one/attempts?outcome=failed', '/webhooks/one/attempts?outcome=delivered'],
@@ -174,4 +177,52 @@ describe.each(calls)('%s %s', (method, path) => {
     const answer = await send(willow.http, method, path, '<name/>', { 'content-type': 'application/xml' });
     await expectRefused(answer, ['unsupported-media-type', /application\/json/u]);
   });
+});
+
+describe('a moment, a place or a type that there is not', () => {
+  const noPosition: Refusal = ['bad-input', /^the query parameter after must be a position of the log/u];
+  const noType: Refusal = ['bad-input', /the query parameter type(?:\/0)? must be of session\.started, /u];
+
+  test.each<[what: string, path: string, refusal: Refusal]>([
+    ['a position that is none', '/events?after=first', noPosition],
+    ['a position below 0', '/events?after=-1', noPosition],
+    ['a position of sixteen digits', '/events?after=1000000000000000', noPosition],
+    [
+      'a position ahead of the log',
+      '/events?after=1000',
+      ['bad-input', /after must not be beyond the end of the log, which is \d+$/u],
+    ],
+    [
+      'a stream from ahead of the log',
+      '/events/stream?after=1000',
+      ['bad-input', /after must not be beyond the end of the log/u],
+    ],
+    ['a type that there is not', '/events?type=user.gone', noType],
+    ['an empty type', '/events?type=', noType],
+    ['a stream of a type that there is not', '/events/stream?type=user.gone', noType],
+    ['an empty user', '/events?user=', ['bad-input', /^the query parameter user is empty$/u]],
+    [
+      'a user of 257 characters',
+      `/events?user=${'x'.repeat(257)}`,
+      ['bad-input', /user is longer than 256 characters$/u],
+    ],
+    ['a stream by pages', '/events/stream?limit=1', ['bad-input', /limit is not known$/u]],
+  ])('%s', async (_what, path, refusal) => {
+    await expectRefused(await ask(path), refusal);
+  });
+
+  test.each([
+    ['1000', /^the header parameter Last-Event-ID must not be beyond the end of the log, which is \d+$/u],
+    ['-1', /^the header parameter last-event-id must be a position of the log/u],
+    ['whe_1', /^the header parameter last-event-id must be a position of the log/u],
+    ['9'.repeat(400), /^the header parameter last-event-id must be a position of the log/u],
+  ])('a Last-Event-ID of %s is refused before the stream begins', async (id, detail) => {
+    await expectRefused(await ask('/events/stream', { 'last-event-id': id }), ['bad-input', detail]);
+  });
+});
+
+test('a type that is named again and again is that type, and no other', async () => {
+  const types = Array.from({ length: 4 }, () => 'user.online').join(',');
+  const { body } = await call<{ data: { type: string }[] }>(`${willow.http}/events?type=${types}`);
+  expect(new Set(body.data.map(({ type }) => type))).toEqual(new Set(['user.online']));
 });
