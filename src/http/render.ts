@@ -1,6 +1,7 @@
 // What the core knows, as callers are shown it: camelCase JSON, times in ISO 8601 UTC. Every field is named here, so that
 // nothing is shown because somebody added it elsewhere.
 
+import type { PastPresence } from '../core/as-of.ts';
 import type { PreparedMessage } from '../core/prepared.ts';
 import type { Presence as PresenceOfUser, ShownSession } from '../core/presence.ts';
 import { connectionEpoch, type EndedSession, type Event, type Session } from '../core/session.ts';
@@ -26,6 +27,10 @@ export function presenceBody(presence: PresenceOfUser) {
     asOf: isoTimeOrNull(presence.asOfMs),
     stale: presence.isStale,
   };
+}
+
+export function pastBody({ userId, status, sinceMs, sequence, atMs }: PastPresence) {
+  return { userId, status, since: isoTimeOrNull(sinceMs), sequence, at: isoTime(atMs) };
 }
 
 export function sessionBody(session: Session) {

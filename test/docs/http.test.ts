@@ -16,6 +16,7 @@ import {
   eventBody,
   keyBody,
   parkedBody,
+  pastBody,
   preparedBody,
   presenceBody,
   quarantinedBody,
@@ -104,6 +105,12 @@ describe('the examples are what the code renders', () => {
       isStale: false,
     });
     expect(JSON.stringify(presence, null, 2)).toBe(JSON.stringify(example('presence'), null, 2));
+  });
+
+  test('what was', () => {
+    const then = { status: 'online', sinceMs: ms('08:00:00'), sequence: 7, atMs: ms('08:10:00') } as const;
+    const past = pastBody({ userId: '42' as UserId, ...then });
+    expect(JSON.stringify(past)).toBe(JSON.stringify(example('as-of')));
   });
 
   test('sessions', () => {

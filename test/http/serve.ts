@@ -92,6 +92,10 @@ export const ports: Omit<HttpDeps, 'logger'> = {
     asOfMs: null,
     isStale: false,
   }),
+  presenceAsOf: async (userId, atMs) => ({
+    kind: 'known',
+    past: { userId, status: 'offline', sinceMs: null, sequence: 0, atMs },
+  }),
   listSessions: async () => [],
   kick: async () => 'done',
   prepared: {
