@@ -19,7 +19,7 @@ import type { Wire } from './core/signal.ts';
 import type { TicketRules } from './core/ticket.ts';
 import type { HttpServer } from './http/instance.ts';
 import { connectionsMax } from './http/limits.ts';
-import { createHttpServer, listen } from './http/server.ts';
+import { createHttpServer, type HttpDeps, listen } from './http/server.ts';
 import type { Listener } from './ingest/listener.ts';
 import { Metrics } from './metrics.ts';
 import { Health } from './runtime/health.ts';
@@ -36,6 +36,7 @@ import { listenForHints } from './store/hints.ts';
 import { KeyRing } from './store/key-ring.ts';
 import { listEvents } from './store/log-pages.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
+import { createPresenceReader } from './store/presence-reader.ts';
 import { getQuarantined, listQuarantine, removeQuarantined } from './store/quarantine.ts';
 import { listEventsOfUser, listSessions } from './store/reads.ts';
 import type { Tracing } from './tracing/tracing.ts';
@@ -95,9 +96,9 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   if (lanes !== null) metrics.database.watch('webhooks', lanes.pool);
   if (lanes !== null) await adoptNewestKey(lanes.pool, lanes.sealing, logger);
   const ring = new KeyRing(api, { nowMs, monotonicMs: () => performance.now() });
-  const reads = createReadPorts(api, base);
-  const streams = createStreams(base, { pool: api, presence: reads.presence, findKey: (id) => ring.find(id) });
-  const http = createHttp(base, { api, lanes, ring, tickets, cursorKey, reads, streams });
+  const presence = createPresenceReader(api, scope);
+  const streams = createStreams(base, { pool: api, presence, findKey: (id) => ring.find(id) });
+  const http = createHttp(base, { api, lanes, ring, tickets, cursorKey, presence, streams });
   opened.defer(() => closeHttp(http));
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });
   const listening = settings.ROLES.includes('ingest') ? createListener(base) : null;
@@ -203,12 +204,12 @@ type HttpParts = {
   readonly ring: KeyRing;
   readonly tickets: Tickets;
   readonly cursorKey: string;
-  readonly reads: ReturnType<typeof createReadPorts>;
+  readonly presence: HttpDeps['presence'];
   readonly streams: StreamParts;
 };
 
 function createHttp(base: Base, parts: HttpParts): HttpServer {
-  const { api: pool, lanes, ring, tickets, cursorKey, reads, streams } = parts;
+  const { api: pool, lanes, ring, tickets, cursorKey, presence, streams } = parts;
   const { settings, logger, health, metrics } = base;
   const targetRules = targetRulesOf(settings);
   return createHttpServer({
@@ -223,7 +224,8 @@ function createHttp(base: Base, parts: HttpParts): HttpServer {
     cursorKey,
     logger,
     isUnavailable: (error) => error instanceof DatabaseAwayError || error instanceof ConflictError,
-    ...reads,
+    presence,
+    ...createReadPorts(pool, base),
     listSessions: (userId, page) => listSessions(pool, userId, page),
     events: (question) => listEvents(pool, question),
     streams,

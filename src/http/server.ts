@@ -25,7 +25,7 @@ import { type KeysPort, keyRoutes } from './routes/keys.ts';
 import { type EventsPort, logRoutes } from './routes/log.ts';
 import { type MetricsPort, metricsRoutes } from './routes/metrics.ts';
 import { type PreparePort, preparedSessionRoutes } from './routes/prepared-sessions.ts';
-import { type PresencePorts, presenceRoutes } from './routes/presence.ts';
+import { type AsOfPort, type PresencePort, presenceRoutes } from './routes/presence.ts';
 import { type PresenceListsPort, presenceListRoutes } from './routes/presence-lists.ts';
 import { presenceStreamRoutes } from './routes/presence-stream.ts';
 import { type QuarantinePort, quarantineRoutes } from './routes/quarantine.ts';
@@ -37,38 +37,39 @@ import { Shedding } from './shedding.ts';
 import { answerClientError, createSocketServer } from './sockets.ts';
 import { type TallyOf, tallyRequests } from './tally.ts';
 
-export type HttpDeps = SessionsPort &
-  PresencePorts &
-  PresenceListsPort & {
-    readonly prepared: PreparePort;
-    readonly users: UsersPort;
-    readonly eventsOfUser: EventsOfUserPort;
-    readonly events: EventsPort;
-    readonly streams: StreamsPort;
-    readonly webhooks: WebhooksPort & AttemptsPort;
-    readonly keys: KeysPort & GuardPort;
-    readonly audit: AuditPort;
-    readonly quarantine: QuarantinePort;
-    readonly ready: ReadyPort;
-    readonly metrics: MetricsPort;
-    /** False: health and metrics only. */
-    readonly hasApi: boolean;
-    /** Of the database behind it: what the cursors of lists are signed with. */
-    readonly cursorKey: string;
-    /** Null: no key is needed, and this machine alone is served. */
-    readonly apiKey: string | null;
-    /** Of the web pages that may call from a browser, besides those of this machine where no key is needed. */
-    readonly allowedOrigins: readonly string[];
-    /** Instead of the usual ones. */
-    readonly limits?: Partial<HttpLimits>;
-    /** Something was refused because there is too much of it. */
-    readonly onRefused: (why: Refused) => void;
-    /** Counts the requests of a route. */
-    readonly tallyOf: TallyOf;
-    readonly logger: Logger;
-    /** Whether a port failed because the database is away, so that trying again helps. */
-    readonly isUnavailable: (error: unknown) => boolean;
-  };
+export type HttpDeps = SessionsPort & {
+  readonly presence: PresencePort;
+  readonly presenceAsOf: AsOfPort;
+  readonly presenceLists: PresenceListsPort;
+  readonly prepared: PreparePort;
+  readonly users: UsersPort;
+  readonly eventsOfUser: EventsOfUserPort;
+  readonly events: EventsPort;
+  readonly streams: StreamsPort;
+  readonly webhooks: WebhooksPort & AttemptsPort;
+  readonly keys: KeysPort & GuardPort;
+  readonly audit: AuditPort;
+  readonly quarantine: QuarantinePort;
+  readonly ready: ReadyPort;
+  readonly metrics: MetricsPort;
+  /** False: health and metrics only. */
+  readonly hasApi: boolean;
+  /** Of the database behind it: what the cursors of lists are signed with. */
+  readonly cursorKey: string;
+  /** Null: no key is needed, and this machine alone is served. */
+  readonly apiKey: string | null;
+  /** Of the web pages that may call from a browser, besides those of this machine where no key is needed. */
+  readonly allowedOrigins: readonly string[];
+  /** Instead of the usual ones. */
+  readonly limits?: Partial<HttpLimits>;
+  /** Something was refused because there is too much of it. */
+  readonly onRefused: (why: Refused) => void;
+  /** Counts the requests of a route. */
+  readonly tallyOf: TallyOf;
+  readonly logger: Logger;
+  /** Whether a port failed because the database is away, so that trying again helps. */
+  readonly isUnavailable: (error: unknown) => boolean;
+};
 
 /** A request, or a connection: see the table of metrics. */
 export type Refused = 'overloaded' | 'too-many-requests' | 'wrong-keys' | Dismissal;
@@ -116,7 +117,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   limitCallers(app, { limits, onRefused: () => deps.onRefused('too-many-requests') });
   if (deps.hasApi) {
     presenceRoutes(app, deps);
-    presenceListRoutes(app, deps);
+    presenceListRoutes(app, deps.presenceLists);
     sessionRoutes(app, deps);
     preparedSessionRoutes(app, deps.prepared);
     userRoutes(app, deps.users);

@@ -33,7 +33,7 @@ const port: PresenceListsPort = {
 
 let served: Served;
 beforeAll(async () => {
-  served = await serve(port);
+  served = await serve({ presenceLists: port });
 });
 afterAll(() => served[Symbol.asyncDispose]());
 

@@ -97,9 +97,19 @@ export const ports: Omit<HttpDeps, 'logger'> = {
     kind: 'known',
     past: { userId, status: 'offline', sinceMs: null, sequence: 0, atMs },
   }),
-  queryPresence: async (userIds) => userIds.map(nobody),
-  listPresence: async () => ({ users: [], nextAfter: null, head: 0 }),
-  countPresence: async () => ({ online: 0, lost: 0, sessions: 0, users: 0, asOfMs: null, isStale: false, position: 0 }),
+  presenceLists: {
+    queryPresence: async (userIds) => userIds.map(nobody),
+    listPresence: async () => ({ users: [], nextAfter: null, head: 0 }),
+    countPresence: async () => ({
+      online: 0,
+      lost: 0,
+      sessions: 0,
+      users: 0,
+      asOfMs: null,
+      isStale: false,
+      position: 0,
+    }),
+  },
   listSessions: async () => [],
   kick: async () => 'done',
   prepared: {
