@@ -3,15 +3,28 @@
 import type pg from 'pg';
 import type { Base } from './app-ingest.ts';
 import { presenceAt } from './core/as-of.ts';
-import type { AsOfPort, PresencePorts } from './http/routes/presence.ts';
+import type { AsOfPort } from './http/routes/presence.ts';
+import type { PresenceListsPort } from './http/routes/presence-lists.ts';
+import { shared } from './http/shared.ts';
 import { readPast } from './store/as-of.ts';
+import { readCounts } from './store/counts.ts';
+import { listPresence, queryPresence } from './store/presence-lists.ts';
 import { logHorizon } from './store/retention.ts';
 
 const dayMs = 86_400_000;
 const minuteMs = 60_000;
+/** Counting looks at every user: a third of the time of one connection at most goes into it. */
+const countsRestFactor = 2;
 
-export function createReadPorts(pool: pg.Pool, { nowMs, settings }: Base): Pick<PresencePorts, 'presenceAsOf'> {
+type ReadPorts = { readonly presenceAsOf: AsOfPort; readonly presenceLists: PresenceListsPort };
+
+export function createReadPorts(pool: pg.Pool, { scope, nowMs, settings }: Base): ReadPorts {
   return {
+    presenceLists: {
+      queryPresence: (userIds, withSessions) => queryPresence(pool, scope, userIds, withSessions),
+      listPresence: (filter, page) => listPresence(pool, scope, filter, page),
+      countPresence: shared(() => readCounts(pool, scope), countsRestFactor),
+    },
     presenceAsOf: createAsOfPort(pool, {
       nowMs,
       retentionDays: settings.EVENT_RETENTION_DAYS,

@@ -11,6 +11,7 @@ import type { Attempt, ParkedEvent } from './routes/attempts.ts';
 import type { AuditRecord } from './routes/audit.ts';
 import type { ApiKey } from './routes/keys.ts';
 import type { Prepared } from './routes/prepared-sessions.ts';
+import type { ListedPresence, PresenceCounts } from './routes/presence-lists.ts';
 import type { Quarantined } from './routes/quarantine.ts';
 import type { Webhook } from './routes/webhooks.ts';
 
@@ -27,6 +28,24 @@ export function presenceBody(presence: PresenceOfUser) {
     asOf: isoTimeOrNull(presence.asOfMs),
     stale: presence.isStale,
   };
+}
+
+/** Sessions are there where they were asked for. */
+export function listedBody(presence: ListedPresence) {
+  return {
+    userId: presence.userId,
+    status: presence.status,
+    since: isoTimeOrNull(presence.sinceMs),
+    lastSeenAt: isoTimeOrNull(presence.lastSeenAtMs),
+    sequence: presence.sequence,
+    sessions: presence.sessions?.map(commonBody),
+    asOf: isoTimeOrNull(presence.asOfMs),
+    stale: presence.isStale,
+  };
+}
+
+export function countsBody({ online, lost, sessions, users, asOfMs, isStale, position }: PresenceCounts) {
+  return { online, lost, sessions, users, asOf: isoTimeOrNull(asOfMs), stale: isStale, position };
 }
 
 export function pastBody({ userId, status, sinceMs, sequence, atMs }: PastPresence) {

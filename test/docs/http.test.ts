@@ -13,6 +13,7 @@ import { rawResponse } from '../../src/http/problems.ts';
 import {
   attemptBody,
   auditBody,
+  countsBody,
   eventBody,
   keyBody,
   parkedBody,
@@ -105,6 +106,16 @@ describe('the examples are what the code renders', () => {
       isStale: false,
     });
     expect(JSON.stringify(presence, null, 2)).toBe(JSON.stringify(example('presence'), null, 2));
+  });
+
+  test('presence of many', () => {
+    expect(Object.keys(example('presence-query') as object)).toEqual(['userIds']);
+    const { sessions: _sessions, ...shown } = example('presence') as { sessions: unknown };
+    expect(JSON.stringify(example('presence-queried'))).toBe(JSON.stringify({ data: [shown] }));
+    expect(Object.keys(example('presence-page') as object)).toEqual(['data', 'nextCursor', 'position', 'head']);
+    const asOfMs = ms('08:30:00');
+    const counts = countsBody({ online: 2, lost: 1, sessions: 3, users: 5, asOfMs, isStale: false, position: 121 });
+    expect(JSON.stringify(counts)).toBe(JSON.stringify(example('presence-counts')));
   });
 
   test('what was', () => {
