@@ -18,12 +18,14 @@ const countsRestFactor = 2;
 
 type ReadPorts = { readonly presenceAsOf: AsOfPort; readonly presenceLists: PresenceListsPort };
 
-export function createReadPorts(pool: pg.Pool, { scope, nowMs, settings }: Base): ReadPorts {
+export function createReadPorts(pool: pg.Pool, { scope, nowMs, settings, metrics }: Base): ReadPorts {
+  const countPresence = shared(() => readCounts(pool, scope), countsRestFactor);
+  metrics.presence.watch(countPresence);
   return {
     presenceLists: {
       queryPresence: (userIds, withSessions) => queryPresence(pool, scope, userIds, withSessions),
       listPresence: (filter, page) => listPresence(pool, scope, filter, page),
-      countPresence: shared(() => readCounts(pool, scope), countsRestFactor),
+      countPresence,
     },
     presenceAsOf: createAsOfPort(pool, {
       nowMs,
