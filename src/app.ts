@@ -72,7 +72,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   metrics.database.watch('ingest', pool);
   metrics.database.watch('api', api);
   const health = new Health(nowMs);
-  metrics.process.watchHealth(async () => (await health.ready()).checks);
+  metrics.watchHealth(async () => (await health.ready()).checks);
   health.add('database', async () => ({ ok: (await ask(api, { text: 'select 1' })).rowCount === 1 }));
   const tickets = await openTickets(pool, settings, logger);
   const cursorKey = await readDeployment(pool);
@@ -244,6 +244,9 @@ function createHttp(base: Base, parts: HttpParts): HttpServer {
       remove: (id, caller) => removeQuarantined(pool, id, actorOf(caller)),
     },
     ready: () => health.ready(),
-    metrics: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
+    metrics: {
+      gather: () => metrics.gather(),
+      render: async () => ({ contentType: metrics.registry.contentType, body: await metrics.registry.metrics() }),
+    },
   });
 }

@@ -7,7 +7,7 @@ import { HttpMetrics } from './metrics/http.ts';
 import { IngestMetrics } from './metrics/ingest.ts';
 import { type LinkGauges, LinkMetrics } from './metrics/link.ts';
 import { PresenceMetrics } from './metrics/presence.ts';
-import { ProcessMetrics } from './metrics/process.ts';
+import { type Checks, ProcessMetrics } from './metrics/process.ts';
 import { RetentionMetrics } from './metrics/retention.ts';
 import { StreamMetrics } from './metrics/streams.ts';
 import { WebhookMetrics } from './metrics/webhooks.ts';
@@ -24,6 +24,8 @@ export class Metrics {
   readonly streams: StreamMetrics;
   readonly presence: PresenceMetrics;
 
+  readonly #gathering: (() => Promise<void>)[] = [];
+
   /** `link` is asked whenever the metrics are. */
   constructor(link: () => LinkGauges) {
     const { registry } = this;
@@ -36,5 +38,19 @@ export class Metrics {
     this.retention = new RetentionMetrics(registry);
     this.streams = new StreamMetrics(registry);
     this.presence = new PresenceMetrics(registry);
+  }
+
+  /** What has to be waited for is asked before the numbers are read, so that those are of the moment of the answer. */
+  watchHealth(checks: () => Promise<Checks>): void {
+    let latest: Checks = {};
+    this.process.showHealth(() => latest);
+    this.#gathering.push(async () => {
+      latest = await checks();
+    });
+  }
+
+  /** Never fails: what cannot be had is as it was before. */
+  async gather(): Promise<void> {
+    await Promise.allSettled(this.#gathering.map((gathering) => gathering()));
   }
 }

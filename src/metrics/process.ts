@@ -5,6 +5,9 @@ import { Counter, collectDefaultMetrics, Gauge, type Registry } from 'prom-clien
 import manifest from '../../package.json' with { type: 'json' };
 import { askedGauge } from './buckets.ts';
 
+/** What readiness rests on. */
+export type Checks = Readonly<Record<string, { readonly ok: boolean }>>;
+
 /** Gauges with the name of a counter; each is the sum of another one over its types. */
 const misnamed = ['nodejs_active_resources_total', 'nodejs_active_handles_total', 'nodejs_active_requests_total'];
 
@@ -34,8 +37,8 @@ export class ProcessMetrics {
     });
   }
 
-  /** `checks` is what readiness rests on; it is asked whenever the metrics are. */
-  watchHealth(checks: () => Promise<Readonly<Record<string, { readonly ok: boolean }>>>): void {
+  /** `checks` is asked whenever the metrics are. */
+  showHealth(checks: () => Checks): void {
     askedGauge(
       this.#registry,
       {
@@ -43,7 +46,7 @@ export class ProcessMetrics {
         help: '1 while a check of the readiness of this process succeeds; ready is where all of them do.',
         labelNames: ['check'],
       },
-      async () => Object.entries(await checks()).map(([check, { ok }]) => ({ labels: { check }, value: Number(ok) })),
+      () => Object.entries(checks()).map(([check, { ok }]) => ({ labels: { check }, value: Number(ok) })),
     );
   }
 }

@@ -116,7 +116,7 @@ test.each(Object.entries(refusedKeys))('no route but the open ones answers to %s
     eventsOfUser: counted,
     events: counted,
     streams: streamsOf({ read: counted }, { presence: counted }),
-    metrics: counted,
+    metrics: { gather: counted, render: counted },
     webhooks: { ...ports.webhooks, ...webhooks },
     keys: { ...ports.keys, create: counted, list: counted, get: counted, remove: counted },
     audit: counted,

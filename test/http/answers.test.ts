@@ -140,7 +140,7 @@ test('health is told as it is', async () => {
 
 test('metrics are handed on with their own content type', async () => {
   await using served = await serve();
-  const { contentType, body } = await ports.metrics();
+  const { contentType, body } = await ports.metrics.render();
   const answer = await served.call({ path: '/metrics' });
   expect(answer).toMatchObject({ status: 200, body });
   expect(answer.headers['content-type']).toBe(contentType);

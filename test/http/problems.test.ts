@@ -176,7 +176,7 @@ test('while the database is away the answer is 503, says when to come back, and 
     kick: away,
     eventsOfUser: away,
     ready: away,
-    metrics: away,
+    metrics: { gather: away, render: away },
   });
   const calls = [
     { path: '/users/ada/presence' },

@@ -134,7 +134,10 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   limits: { failuresMax: 10_000 },
   quarantine: { list: async () => [], get: async () => message, remove: async () => true },
   ready: async () => ({ isReady: true, checks: {} }),
-  metrics: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'willow_up 1\n' }),
+  metrics: {
+    gather: async () => undefined,
+    render: async () => ({ contentType: 'text/plain; version=0.0.4; charset=utf-8', body: 'willow_up 1\n' }),
+  },
 };
 
 async function answerTo(

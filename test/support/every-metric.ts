@@ -7,7 +7,7 @@ export type MetricShape = { readonly name: string; readonly type: string; readon
 export async function everyMetric(): Promise<readonly MetricShape[]> {
   const metrics = new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true, pendingMs: 0 }));
   metrics.webhooks.watchLanes({ lags: () => [], count: () => 0 }, Date.now);
-  metrics.process.watchHealth(async () => ({}));
+  metrics.watchHealth(async () => ({}));
   metrics.retention.watchLog(() => ({ oldestAtMs: null, keptMs: 0, isHeld: false }), Date.now);
   metrics.streams.watch(() => ({ events: 0, presence: 0, lagEvents: 0 }));
   metrics.presence.watch(async () => ({ online: 0, sessions: 0, lost: 0 }));
