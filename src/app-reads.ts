@@ -20,7 +20,7 @@ type ReadPorts = { readonly presenceAsOf: AsOfPort; readonly presenceLists: Pres
 
 export function createReadPorts(pool: pg.Pool, { scope, nowMs, settings, metrics }: Base): ReadPorts {
   const countPresence = shared(() => readCounts(pool, scope), countsRestFactor);
-  metrics.presence.watch(countPresence);
+  metrics.watchPresence(countPresence);
   return {
     presenceLists: {
       queryPresence: (userIds, withSessions) => queryPresence(pool, scope, userIds, withSessions),

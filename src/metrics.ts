@@ -6,7 +6,7 @@ import { DatabaseMetrics } from './metrics/database.ts';
 import { HttpMetrics } from './metrics/http.ts';
 import { IngestMetrics } from './metrics/ingest.ts';
 import { type LinkGauges, LinkMetrics } from './metrics/link.ts';
-import { PresenceMetrics } from './metrics/presence.ts';
+import { countsMsMax, type OnlineCounts, PresenceMetrics, within } from './metrics/presence.ts';
 import { type Checks, ProcessMetrics } from './metrics/process.ts';
 import { RetentionMetrics } from './metrics/retention.ts';
 import { StreamMetrics } from './metrics/streams.ts';
@@ -46,6 +46,15 @@ export class Metrics {
     this.process.showHealth(() => latest);
     this.#gathering.push(async () => {
       latest = await checks();
+    });
+  }
+
+  /** Counted in the database; while it does not answer in time there are none. */
+  watchPresence(counts: () => Promise<OnlineCounts>): void {
+    let latest: OnlineCounts | null = null;
+    this.presence.show(() => latest);
+    this.#gathering.push(async () => {
+      latest = await within(counts(), countsMsMax).catch(() => null);
     });
   }
 

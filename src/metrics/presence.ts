@@ -7,7 +7,7 @@ import { askedGauge } from './buckets.ts';
 export type OnlineCounts = { readonly online: number; readonly sessions: number; readonly lost: number };
 
 /** A scrape that waits longer misses more than these. */
-const countsMsMax = 2_000;
+export const countsMsMax = 2_000;
 
 export class PresenceMetrics {
   readonly #registry: Registry;
@@ -16,29 +16,32 @@ export class PresenceMetrics {
     this.#registry = registry;
   }
 
-  /** `counts` is asked whenever the metrics are. */
-  watch(counts: () => Promise<OnlineCounts>): void {
-    const soon = (): Promise<OnlineCounts> => within(counts(), countsMsMax);
+  /** `counts` is asked whenever the metrics are; null where nothing is known. */
+  show(counts: () => OnlineCounts | null): void {
     askedGauge(
       this.#registry,
       { name: 'willow_sessions', help: 'Sessions that are live, by state (online, lost).', labelNames: ['state'] },
-      async () => {
-        const { sessions, lost } = await soon();
+      () => {
+        const found = counts();
+        if (found === null) return [];
         return [
-          { labels: { state: 'online' }, value: sessions - lost },
-          { labels: { state: 'lost' }, value: lost },
+          { labels: { state: 'online' }, value: found.sessions - found.lost },
+          { labels: { state: 'lost' }, value: found.lost },
         ];
       },
     );
     askedGauge(
       this.#registry,
       { name: 'willow_users_online', help: 'Users of whom a session is live.', labelNames: [] },
-      async () => [{ labels: {}, value: (await soon()).online }],
+      () => {
+        const found = counts();
+        return found === null ? [] : [{ labels: {}, value: found.online }];
+      },
     );
   }
 }
 
-async function within<Value>(value: Promise<Value>, msMax: number): Promise<Value> {
+export async function within<Value>(value: Promise<Value>, msMax: number): Promise<Value> {
   const { promise, reject } = Promise.withResolvers<never>();
   const timer = setTimeout(() => reject(new Error(`there is no answer within ${msMax} ms`)), msMax);
   try {
