@@ -22,9 +22,11 @@ export const getPresence: Operation = {
   tag: 'presence',
   summary: 'Is the user online',
   description: 'A user who was never heard of is an answer too: `offline`, since never.',
+  requestHeaders: ['If-None-Match'],
   answers: {
     200: {
       description: 'The user, and the sessions that are live.',
+      headers: ['ETag'],
       schema: Presence,
       example: {
         userId: '42',
@@ -37,5 +39,6 @@ export const getPresence: Operation = {
         stale: false,
       } satisfies z.input<typeof Presence>,
     },
+    304: { description: 'Nothing but `asOf` is different from what the caller has.', headers: ['ETag'] },
   },
 };
