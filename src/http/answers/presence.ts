@@ -17,6 +17,11 @@ export const Presence = z
   })
   .register(named, { id: 'Presence' });
 
+const PresenceStream = z
+  .string()
+  .describe('Blocks of `id` and `data`: a position of the log, and the presence as JSON.')
+  .register(named, { id: 'PresenceStream' });
+
 export const getPresence: Operation = {
   id: 'getPresence',
   tag: 'presence',
@@ -41,4 +46,22 @@ export const getPresence: Operation = {
     },
     304: { description: 'Nothing but `asOf` is different from what the caller has.', headers: ['ETag'] },
   },
+};
+
+export const streamPresence: Operation = {
+  id: 'streamPresence',
+  tag: 'presence',
+  summary: 'The presence of the user, whenever it changes',
+  description:
+    'Server-sent events: first the presence as it is, and then again whenever anything but `asOf` has changed. Before Willow ends it, ' +
+    '`event: closing` says why.',
+  answers: {
+    200: {
+      description: 'The stream.',
+      schema: PresenceStream,
+      contentType: 'text/event-stream',
+      example: 'id: 118\ndata: {"userId":"42","status":"offline","since":"2026-11-23T08:20:05.000Z"}\n\n',
+    },
+  },
+  problems: ['too-many-streams'],
 };
