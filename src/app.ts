@@ -7,6 +7,7 @@ import { Hints } from './app-hints.ts';
 import { type AppSettings, type Base, createListener, runIngest } from './app-ingest.ts';
 import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
 import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
+import { createReadPorts } from './app-reads.ts';
 import { runRetention } from './app-retention.ts';
 import { createPreparePort, kick, runSessionChores } from './app-sessions.ts';
 import { createStreams, runStreams, type StreamParts } from './app-streams.ts';
@@ -224,6 +225,7 @@ function createHttp(base: Base, parts: HttpParts): HttpServer {
     logger,
     isUnavailable: (error) => error instanceof DatabaseAwayError || error instanceof ConflictError,
     presence,
+    ...createReadPorts(pool, base),
     listSessions: (userId, page) => listSessions(pool, userId, page),
     events: (question) => listEvents(pool, question),
     streams,

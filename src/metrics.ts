@@ -6,6 +6,7 @@ import { DatabaseMetrics } from './metrics/database.ts';
 import { HttpMetrics } from './metrics/http.ts';
 import { IngestMetrics } from './metrics/ingest.ts';
 import { type LinkGauges, LinkMetrics } from './metrics/link.ts';
+import { PresenceMetrics } from './metrics/presence.ts';
 import { ProcessMetrics } from './metrics/process.ts';
 import { RetentionMetrics } from './metrics/retention.ts';
 import { StreamMetrics } from './metrics/streams.ts';
@@ -21,6 +22,7 @@ export class Metrics {
   readonly database: DatabaseMetrics;
   readonly retention: RetentionMetrics;
   readonly streams: StreamMetrics;
+  readonly presence: PresenceMetrics;
 
   /** `link` is asked whenever the metrics are. */
   constructor(link: () => LinkGauges) {
@@ -33,5 +35,6 @@ export class Metrics {
     this.database = new DatabaseMetrics(registry);
     this.retention = new RetentionMetrics(registry);
     this.streams = new StreamMetrics(registry);
+    this.presence = new PresenceMetrics(registry);
   }
 }

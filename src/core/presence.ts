@@ -35,6 +35,18 @@ export type Presence = Known & {
   readonly isStale: boolean;
 };
 
+/** Without the sessions, where nobody asks for them. */
+export type PresenceSummary = Omit<Presence, 'sessions'>;
+
+export function summaryOf(known: Omit<Known, 'sessions'>, isOnline: boolean, link: LinkView): PresenceSummary {
+  return {
+    ...known,
+    status: isOnline ? 'online' : 'offline', // I7
+    asOfMs: link.heardAtMs,
+    isStale: isStaleOf(known, link),
+  };
+}
+
 export function presenceOf<Of extends Known>(known: Of, link: LinkView): Of & Presence {
   const sessions = known.sessions.filter((session): session is ShownSession => session.status !== 'ended');
   return {
@@ -42,11 +54,11 @@ export function presenceOf<Of extends Known>(known: Of, link: LinkView): Of & Pr
     status: sessions.length > 0 ? 'online' : 'offline', // I7
     sessions,
     asOfMs: link.heardAtMs,
-    isStale: !link.isUp || wasMissed(known.lastSeenAtMs, link.gapAtMs),
+    isStale: isStaleOf(known, link),
   };
 }
 
-/** Wills may have been lost since this user was last heard. */
-function wasMissed(lastSeenAtMs: number | null, gapAtMs: number | null): boolean {
-  return gapAtMs !== null && (lastSeenAtMs === null || lastSeenAtMs < gapAtMs);
+/** The link is down, or wills may have been lost since this user was last heard. */
+function isStaleOf({ lastSeenAtMs }: Pick<Known, 'lastSeenAtMs'>, { isUp, gapAtMs }: LinkView): boolean {
+  return !isUp || (gapAtMs !== null && (lastSeenAtMs === null || lastSeenAtMs < gapAtMs));
 }

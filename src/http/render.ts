@@ -1,6 +1,7 @@
 // What the core knows, as callers are shown it: camelCase JSON, times in ISO 8601 UTC. Every field is named here, so that
 // nothing is shown because somebody added it elsewhere.
 
+import type { PastPresence } from '../core/as-of.ts';
 import type { PreparedMessage } from '../core/prepared.ts';
 import type { Presence as PresenceOfUser, ShownSession } from '../core/presence.ts';
 import { connectionEpoch, type EndedSession, type Event, type Session } from '../core/session.ts';
@@ -10,6 +11,7 @@ import type { Attempt, ParkedEvent } from './routes/attempts.ts';
 import type { AuditRecord } from './routes/audit.ts';
 import type { ApiKey } from './routes/keys.ts';
 import type { Prepared } from './routes/prepared-sessions.ts';
+import type { ListedPresence, PresenceCounts } from './routes/presence-lists.ts';
 import type { Quarantined } from './routes/quarantine.ts';
 import type { Webhook } from './routes/webhooks.ts';
 
@@ -26,6 +28,28 @@ export function presenceBody(presence: PresenceOfUser) {
     asOf: isoTimeOrNull(presence.asOfMs),
     stale: presence.isStale,
   };
+}
+
+/** Sessions are there where they were asked for. */
+export function listedBody(presence: ListedPresence) {
+  return {
+    userId: presence.userId,
+    status: presence.status,
+    since: isoTimeOrNull(presence.sinceMs),
+    lastSeenAt: isoTimeOrNull(presence.lastSeenAtMs),
+    sequence: presence.sequence,
+    sessions: presence.sessions?.map(commonBody),
+    asOf: isoTimeOrNull(presence.asOfMs),
+    stale: presence.isStale,
+  };
+}
+
+export function countsBody({ online, lost, sessions, users, asOfMs, isStale, position }: PresenceCounts) {
+  return { online, lost, sessions, users, asOf: isoTimeOrNull(asOfMs), stale: isStale, position };
+}
+
+export function pastBody({ userId, status, sinceMs, sequence, atMs }: PastPresence) {
+  return { userId, status, since: isoTimeOrNull(sinceMs), sequence, at: isoTime(atMs) };
 }
 
 export function sessionBody(session: Session) {

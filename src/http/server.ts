@@ -25,7 +25,8 @@ import { type KeysPort, keyRoutes } from './routes/keys.ts';
 import { type EventsPort, logRoutes } from './routes/log.ts';
 import { type MetricsPort, metricsRoutes } from './routes/metrics.ts';
 import { type PreparePort, preparedSessionRoutes } from './routes/prepared-sessions.ts';
-import { type PresencePort, presenceRoutes } from './routes/presence.ts';
+import { type AsOfPort, type PresencePort, presenceRoutes } from './routes/presence.ts';
+import { type PresenceListsPort, presenceListRoutes } from './routes/presence-lists.ts';
 import { presenceStreamRoutes } from './routes/presence-stream.ts';
 import { type QuarantinePort, quarantineRoutes } from './routes/quarantine.ts';
 import { type SessionsPort, sessionRoutes } from './routes/sessions.ts';
@@ -38,6 +39,8 @@ import { type TallyOf, tallyRequests } from './tally.ts';
 
 export type HttpDeps = SessionsPort & {
   readonly presence: PresencePort;
+  readonly presenceAsOf: AsOfPort;
+  readonly presenceLists: PresenceListsPort;
   readonly prepared: PreparePort;
   readonly users: UsersPort;
   readonly eventsOfUser: EventsOfUserPort;
@@ -113,7 +116,8 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   requireKeys(app, { apiKey: deps.apiKey, port: deps.keys, guessing, lookUpsMax: limits.requestsMax, onShed });
   limitCallers(app, { limits, onRefused: () => deps.onRefused('too-many-requests') });
   if (deps.hasApi) {
-    presenceRoutes(app, deps.presence);
+    presenceRoutes(app, deps);
+    presenceListRoutes(app, deps.presenceLists);
     sessionRoutes(app, deps);
     preparedSessionRoutes(app, deps.prepared);
     userRoutes(app, deps.users);

@@ -24,6 +24,8 @@ export function askedGauge<Label extends string>(
     async collect() {
       const found = await (async () => samples())().catch(() => []);
       this.reset();
+      // Without labels what is reset is 0, which would be a sample.
+      if (labelNames.length === 0) this.remove();
       for (const { labels, value } of found) this.set(labels, value);
     },
   });

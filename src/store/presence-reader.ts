@@ -17,21 +17,23 @@ const usersPerQueryMax = 1_000;
 /** One at the database while the answers of the other are written. */
 const queriesInFlightMax = 2;
 
-// One snapshot for all of it: a row that tells of the link, and then for each user as many as he has live sessions, at least one.
+/** Of each user `u` as many rows as he has live sessions, at least one. */
+export const shownColumns = `u.user_id, u.revision, u.sequence, ${timeMs('u.since')}, ${timeMs('u.last_seen_at')},
+    s.session_id, s.status::text, case when not s.unheard then s.epoch end, s.client_id, s.device,
+    ${timeMs('s.started_at')}, ${timeMs('s.last_seen_at')}`;
+export const liveSessions = 'select * from sessions l where l.user_id = u.user_id and l.ended_at is null offset 0';
+
+// One snapshot for all of it: a row that tells of the link, and then those of the users.
 const presenceSql = `
   select null::text, null::int8, is_up::int::int8, ${timeMs('heard_at')}, ${timeMs('gap_at')},
     null::text, null::text, null::int8, null::text, null::jsonb, null::int8, null::int8
   from (select ${linkViewColumns} from links l where ${linkScopeSql(2)}) link
   union all
-  select u.user_id, u.revision, u.sequence, ${timeMs('u.since')}, ${timeMs('u.last_seen_at')},
-    s.session_id, s.status::text, case when not s.unheard then s.epoch end, s.client_id, s.device,
-    ${timeMs('s.started_at')}, ${timeMs('s.last_seen_at')}
-  from users u left join lateral (
-    select * from sessions l where l.user_id = u.user_id and l.ended_at is null offset 0) s on true
+  select ${shownColumns} from users u left join lateral (${liveSessions}) s on true
   where u.user_id = any($1::text[])`;
 
 /** A whole number: a text that is shorter, and read sooner, than that of a time or of a fraction. */
-function timeMs(column: string): string {
+export function timeMs(column: string): string {
   return `(date_part('epoch', ${column}) * 1000)::int8`;
 }
 
@@ -45,8 +47,15 @@ type SessionColumns = readonly [
   startedAtMs: number,
   lastSeenAtMs: number,
 ];
-type LinkRow = readonly [null, null, isUp: number, heardAtMs: number | null, gapAtMs: number | null, ...NoSession];
-type UserRow = readonly [
+export type LinkRow = readonly [
+  null,
+  null,
+  isUp: number,
+  heardAtMs: number | null,
+  gapAtMs: number | null,
+  ...NoSession,
+];
+export type UserRow = readonly [
   userId: string,
   revision: number,
   sequence: number,
@@ -57,31 +66,38 @@ type UserRow = readonly [
 
 /** Presence of a user; concurrent requests become one query. */
 export function createPresenceReader(pool: pg.Pool, scope: LinkScope): (userId: UserId) => Promise<VersionedPresence> {
-  const read = async (userIds: readonly UserId[]): Promise<VersionedPresence[]> => {
-    const { rows } = await ask<LinkRow | UserRow>(pool, {
-      name: 'presence',
-      text: presenceSql,
-      values: [userIds, scope.clientId, scope.sharedGroup],
-      rowMode: 'array',
-    });
-    let link: LinkView = { isUp: false, heardAtMs: null, gapAtMs: null };
-    const known = new Map<string, KnownSoFar>();
-    for (const row of rows) {
-      if (row[0] === null) link = { isUp: row[2] === 1, heardAtMs: row[3], gapAtMs: row[4] };
-      else addTo(known, row);
-    }
-    return userIds.map((userId) => presenceOf(known.get(userId) ?? neverSeen(userId), link));
-  };
+  const read = (userIds: readonly UserId[]) => readPresences(pool, scope, userIds);
   return loadInTurns(read, { queriesInFlightMax, idsPerQueryMax: usersPerQueryMax });
 }
 
-type KnownSoFar = Known & Version & { readonly sessions: ShownSession[] };
+/** One for each id, in their order. */
+export async function readPresences(
+  pool: pg.Pool,
+  scope: LinkScope,
+  userIds: readonly UserId[],
+): Promise<VersionedPresence[]> {
+  const { rows } = await ask<LinkRow | UserRow>(pool, {
+    name: 'presence',
+    text: presenceSql,
+    values: [userIds, scope.clientId, scope.sharedGroup],
+    rowMode: 'array',
+  });
+  let link: LinkView = { isUp: false, heardAtMs: null, gapAtMs: null };
+  const known = new Map<string, KnownSoFar>();
+  for (const row of rows) {
+    if (row[0] === null) link = { isUp: row[2] === 1, heardAtMs: row[3], gapAtMs: row[4] };
+    else addTo(known, row);
+  }
+  return userIds.map((userId) => presenceOf(known.get(userId) ?? neverSeen(userId), link));
+}
+
+export type KnownSoFar = Known & Version & { readonly sessions: ShownSession[] };
 
 function neverSeen(userId: UserId): KnownSoFar {
   return { userId, revision: 0, sequence: 0, sinceMs: null, lastSeenAtMs: null, sessions: [] };
 }
 
-function addTo(known: Map<string, KnownSoFar>, row: UserRow): void {
+export function addTo(known: Map<string, KnownSoFar>, row: UserRow): void {
   const [userId, revision, sequence, sinceMs, lastSeenAtMs] = row;
   let user = known.get(userId);
   if (user === undefined) {

@@ -13,9 +13,11 @@ import { rawResponse } from '../../src/http/problems.ts';
 import {
   attemptBody,
   auditBody,
+  countsBody,
   eventBody,
   keyBody,
   parkedBody,
+  pastBody,
   preparedBody,
   presenceBody,
   quarantinedBody,
@@ -104,6 +106,22 @@ describe('the examples are what the code renders', () => {
       isStale: false,
     });
     expect(JSON.stringify(presence, null, 2)).toBe(JSON.stringify(example('presence'), null, 2));
+  });
+
+  test('presence of many', () => {
+    expect(Object.keys(example('presence-query') as object)).toEqual(['userIds']);
+    const { sessions: _sessions, ...shown } = example('presence') as { sessions: unknown };
+    expect(JSON.stringify(example('presence-queried'))).toBe(JSON.stringify({ data: [shown] }));
+    expect(Object.keys(example('presence-page') as object)).toEqual(['data', 'nextCursor', 'position', 'head']);
+    const asOfMs = ms('08:30:00');
+    const counts = countsBody({ online: 2, lost: 1, sessions: 3, users: 5, asOfMs, isStale: false, position: 121 });
+    expect(JSON.stringify(counts)).toBe(JSON.stringify(example('presence-counts')));
+  });
+
+  test('what was', () => {
+    const then = { status: 'online', sinceMs: ms('08:00:00'), sequence: 7, atMs: ms('08:10:00') } as const;
+    const past = pastBody({ userId: '42' as UserId, ...then });
+    expect(JSON.stringify(past)).toBe(JSON.stringify(example('as-of')));
   });
 
   test('sessions', () => {

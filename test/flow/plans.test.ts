@@ -2,11 +2,13 @@ import { expect, test } from 'vitest';
 import { UserId } from '../../src/core/ids.ts';
 import type { EventType } from '../../src/core/session.ts';
 import type { Signal } from '../../src/core/signal.ts';
+import { readPast } from '../../src/store/as-of.ts';
 import { openPool } from '../../src/store/database.ts';
 import { findDueUsers } from '../../src/store/deadlines.ts';
 import { loadUsers } from '../../src/store/load.ts';
 import { readLog } from '../../src/store/log.ts';
 import { listEvents } from '../../src/store/log-pages.ts';
+import { listPresence, queryPresence } from '../../src/store/presence-lists.ts';
 import { createPresenceReader } from '../../src/store/presence-reader.ts';
 import { listEventsOfUser, listSessions } from '../../src/store/reads.ts';
 import { giveUpEvents, sweepGivenUp } from '../../src/store/retention.ts';
@@ -46,8 +48,15 @@ async function statementsAbout(pool: Pool, users: number): Promise<readonly Stat
   await findDueUsers(listening, Date.now(), 500);
   const read = createPresenceReader(listening, { clientId: 'willow', sharedGroup: 'group' });
   await Promise.all(userIds.map(read));
+  const scope = { clientId: 'willow', sharedGroup: 'group' };
+  await queryPresence(listening, scope, userIds, false);
+  for (const status of [null, 'online', 'offline'] as const) {
+    for (const withSessions of [true, false])
+      await listPresence(listening, scope, { status, withSessions }, { limit: users, after: null });
+  }
   const [userId] = userIds;
   if (userId !== undefined) {
+    await readPast(listening, userId, Date.now());
     await listSessions(listening, userId, { limit: 101, after: null });
     await listEventsOfUser(listening, userId, { afterSequence: null, limit: 101 });
     await listEventsOfUser(listening, userId, { afterSequence: 1, limit: 101 });
@@ -58,7 +67,7 @@ async function statementsAbout(pool: Pool, users: number): Promise<readonly Stat
   await readLog(listening, 3, 259);
   await giveUpEvents(listening, 0);
   await sweepGivenUp(listening);
-  expect(asked).toHaveLength(12);
+  expect(asked).toHaveLength(19);
   return asked;
 }
 

@@ -13,6 +13,7 @@ export const pathOf = ({ url }: Pick<Route, 'url'>): string =>
     .replace(':parkedId', '3');
 
 const bodies: Readonly<Record<string, object>> = {
+  'POST /presence/query': { userIds: ['ada'] },
   'POST /webhooks': { url: 'https://example.com/hook' },
   'PATCH /webhooks/:id': {},
   'POST /webhooks/:id/replay': { after: 0 },

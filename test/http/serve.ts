@@ -7,7 +7,8 @@ import { connect } from 'node:net';
 import { promisify } from 'node:util';
 import { pino } from 'pino';
 import { expect } from 'vitest';
-import { SessionId } from '../../src/core/ids.ts';
+import { SessionId, type UserId } from '../../src/core/ids.ts';
+import type { PresenceSummary } from '../../src/core/presence.ts';
 import type { HttpServer } from '../../src/http/instance.ts';
 import { createHttpServer, type HttpDeps, listen } from '../../src/http/server.ts';
 import { type Route, withRoutes } from '../support/route-table.ts';
@@ -74,6 +75,16 @@ export async function serve(deps: Partial<HttpDeps> = {}, logLevel = 'debug'): P
   };
 }
 
+const nobody = (userId: UserId): PresenceSummary => ({
+  userId,
+  status: 'offline',
+  sequence: 0,
+  sinceMs: null,
+  lastSeenAtMs: null,
+  asOfMs: null,
+  isStale: false,
+});
+
 /** Ports that know nothing and refuse nothing. */
 export const ports: Omit<HttpDeps, 'logger'> = {
   apiKey: null,
@@ -81,17 +92,24 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   hasApi: true,
   cursorKey: 'a database',
   isUnavailable: (error) => error instanceof DatabaseAway,
-  presence: async (userId) => ({
-    userId,
-    status: 'offline',
-    revision: 0,
-    sequence: 0,
-    sinceMs: null,
-    lastSeenAtMs: null,
-    sessions: [],
-    asOfMs: null,
-    isStale: false,
+  presence: async (userId) => ({ ...nobody(userId), revision: 0, sessions: [] }),
+  presenceAsOf: async (userId, atMs) => ({
+    kind: 'known',
+    past: { userId, status: 'offline', sinceMs: null, sequence: 0, atMs },
   }),
+  presenceLists: {
+    queryPresence: async (userIds) => userIds.map(nobody),
+    listPresence: async () => ({ users: [], nextAfter: null, head: 0 }),
+    countPresence: async () => ({
+      online: 0,
+      lost: 0,
+      sessions: 0,
+      users: 0,
+      asOfMs: null,
+      isStale: false,
+      position: 0,
+    }),
+  },
   listSessions: async () => [],
   kick: async () => 'done',
   prepared: {

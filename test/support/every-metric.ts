@@ -10,6 +10,7 @@ export async function everyMetric(): Promise<readonly MetricShape[]> {
   metrics.process.watchHealth(async () => ({}));
   metrics.retention.watchLog(() => ({ oldestAtMs: null, keptMs: 0, isHeld: false }), Date.now);
   metrics.streams.watch(() => ({ events: 0, presence: 0, lagEvents: 0 }));
+  metrics.presence.watch(async () => ({ online: 0, sessions: 0, lost: 0 }));
   const found = await metrics.registry.getMetricsAsJSON();
   return found.map(({ name, type }) => {
     const { labelNames = [] } = metrics.registry.getSingleMetric(name) as { readonly labelNames?: readonly string[] };

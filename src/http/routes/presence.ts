@@ -1,31 +1,62 @@
-// Whether a user is online. The most read route: it renders its answer itself, past any serialiser.
+// Whether a user is online, and whether he was. The most read route: it renders its answer itself, past any serialiser.
 
+import type { FastifyReply } from 'fastify';
+import { z } from 'zod';
+import type { PastPresence } from '../../core/as-of.ts';
 import type { UserId } from '../../core/ids.ts';
 import type { Presence as PresenceOfUser } from '../../core/presence.ts';
 import { getPresence } from '../answers/presence.ts';
 import { isKnown, presenceTag } from '../etag.ts';
 import type { HttpServer } from '../instance.ts';
-import { NoQuery, UserPath } from '../parameters.ts';
-import { presenceBody } from '../render.ts';
+import { isoTime } from '../iso-time.ts';
+import { UserPath } from '../parameters.ts';
+import { sendProblem } from '../problems.ts';
+import { pastBody, presenceBody } from '../render.ts';
 
 /** `revision` grows with every write of the user, his sessions included; 0 for a user who was never heard of. */
 export type PresencePort = (userId: UserId) => Promise<PresenceOfUser & { readonly revision: number }>;
 
-export function presenceRoutes(app: HttpServer, presence: PresencePort): void {
+export type AsOf =
+  | { readonly kind: 'known'; readonly past: PastPresence }
+  /** The log no longer tells; it does from this time on. */
+  | { readonly kind: 'gone'; readonly fromMs: number };
+export type AsOfPort = (userId: UserId, atMs: number) => Promise<AsOf>;
+
+const At = z.iso
+  .datetime({ offset: true, error: 'must be a time in ISO 8601, given once, such as 2026-11-23T08:00:00Z' })
+  .transform((text) => Date.parse(text))
+  .refine((timeMs) => timeMs <= Date.now(), 'must not be in the future');
+const PresenceQuery = z.strictObject({ at: At.optional() });
+
+export type PresencePorts = { readonly presence: PresencePort; readonly presenceAsOf: AsOfPort };
+
+export function presenceRoutes(app: HttpServer, { presence, presenceAsOf }: PresencePorts): void {
   app.get(
     '/users/:id/presence',
     {
       config: { scope: 'presence:read', operation: getPresence },
-      schema: { params: UserPath, querystring: NoQuery },
+      schema: { params: UserPath, querystring: PresenceQuery },
     },
     // A promise of the text, not an async function: on this route a promise more is felt.
-    (request, reply) =>
-      presence(request.params.id).then((known) => {
+    ({ params, query, headers }, reply) => {
+      if (query.at !== undefined) return presenceAsOf(params.id, query.at).then((asOf) => sendAsOf(reply, asOf));
+      return presence(params.id).then((known) => {
         const tag = presenceTag(known);
         reply.header('etag', tag);
-        if (isKnown(request.headers['if-none-match'], tag)) return reply.code(304).send();
+        if (isKnown(headers['if-none-match'], tag)) return reply.code(304).send();
         reply.header('content-type', 'application/json; charset=utf-8');
         return JSON.stringify(presenceBody(known));
-      }),
+      });
+    },
   );
+}
+
+function sendAsOf(reply: FastifyReply, asOf: AsOf): FastifyReply {
+  if (asOf.kind === 'known') return reply.send(pastBody(asOf.past));
+  const from = isoTime(asOf.fromMs);
+  return sendProblem(reply, {
+    type: 'events-gone',
+    detail: `what was is known from ${from} on`,
+    extensions: { from },
+  });
 }
