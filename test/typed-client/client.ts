@@ -35,6 +35,8 @@ export async function tour(baseUrl: string, key: string): Promise<Tour> {
     }),
   );
   const after = known(await willow.GET('/users/{id}/presence', { params: { path } }));
+  // Of the past there are no sessions.
+  if (!('sessions' in after)) throw new Error('the present was asked for');
   const statuses: readonly ('online' | 'lost')[] = after.sessions.map(({ status }) => status);
   if (statuses.length !== 1) throw new Error('one session is live');
 

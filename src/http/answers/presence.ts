@@ -17,6 +17,19 @@ export const Presence = z
   })
   .register(named, { id: 'Presence' });
 
+const PastPresence = z
+  .object({
+    userId: z.string().describe('The user.'),
+    status: z.enum(['online', 'offline']).describe('What he was then.'),
+    since: z.iso.datetime().nullable().describe('When he had last come online, or gone offline; null: never.'),
+    sequence: z.int().min(0).describe('Of his newest event up to then; 0 when there was none.'),
+    at: z.iso.datetime().describe('The time that was asked for.'),
+  })
+  .register(named, { id: 'PastPresence' });
+
+/** With a time the past is told, of which less is known. */
+export const PresenceAnswer = z.union([Presence, PastPresence]).register(named, { id: 'PresenceAnswer' });
+
 const PresenceStream = z
   .string()
   .describe('Blocks of `id` and `data`: a position of the log, and the presence as JSON.')
@@ -26,13 +39,14 @@ export const getPresence: Operation = {
   id: 'getPresence',
   tag: 'presence',
   summary: 'Is the user online',
-  description: 'A user who was never heard of is an answer too: `offline`, since never.',
+  description:
+    'A user who was never heard of is an answer too: `offline`, since never. With `at` it is told from the log what was at that time.',
   requestHeaders: ['If-None-Match'],
   answers: {
     200: {
       description: 'The user, and the sessions that are live.',
       headers: ['ETag'],
-      schema: Presence,
+      schema: PresenceAnswer,
       example: {
         userId: '42',
         status: 'online',
@@ -46,6 +60,7 @@ export const getPresence: Operation = {
     },
     304: { description: 'Nothing but `asOf` is different from what the caller has.', headers: ['ETag'] },
   },
+  problems: ['events-gone'],
 };
 
 export const streamPresence: Operation = {
