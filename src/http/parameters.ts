@@ -73,7 +73,11 @@ const EventTypes = z
   .transform((types): ReadonlySet<EventType> => new Set(types))
   .transform((types) => (types.size === eventTypes.length ? null : types));
 
-const logFields = { after: Position.optional(), type: EventTypes.optional(), user: UserId.optional() };
+const logFields = {
+  after: Position.optional().describe('The position behind which to begin.'),
+  type: EventTypes.optional().describe('Only events of these types, with commas in between or given again.'),
+  user: UserId.optional().meta(id('Only the events of this user.')),
+};
 
 export const LogQuery = PageQuery.extend(logFields);
 export const LogStreamQuery = z.strictObject(logFields);
@@ -83,6 +87,7 @@ export const LastEventIdHeader = z.looseObject({
   'last-event-id': z
     .string()
     .regex(/^\d{0,15}$/u, 'must be a position of the log: the id of the last event')
-    .transform((id) => (id === '' ? undefined : Number(id)))
-    .optional(),
+    .transform((text) => (text === '' ? undefined : Number(text)))
+    .optional()
+    .describe('The `id` of the last block that came: it goes on behind it, whatever `after` says.'),
 });

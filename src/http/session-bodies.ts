@@ -19,6 +19,7 @@ const fields = {
   device: DeviceField.optional().meta({
     description: 'For the birth: an object of up to 1 KiB, shown to readers.',
     type: ['object', 'null'],
+    additionalProperties: {},
   }),
   leaseMs: z
     .number(leaseSentence)

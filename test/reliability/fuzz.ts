@@ -1,10 +1,9 @@
 // Every route, with more spoiled requests than a test has time for.
 
-import { fuzzBytes, fuzzRoutes } from '../support/fuzz-run.ts';
+import { fuzzBytes, fuzzRoutes, routesToFuzz } from '../support/fuzz-run.ts';
 import { prepareWorld } from '../support/fuzz-world.ts';
 import { startMosquitto } from '../support/mosquitto.ts';
 import { startPostgres } from '../support/postgres.ts';
-import { allRoutes } from '../support/route-table.ts';
 import { openVoice } from '../support/voice.ts';
 import { startWillow } from '../support/willow.ts';
 import type { Part } from './part.ts';
@@ -24,7 +23,7 @@ export const fuzz: Part = {
     await willow.logged('link.up');
     await using voice = await openVoice(mosquitto.url);
     const world = await prepareWorld({ willow, voice }, apiKey);
-    const routes = allRoutes();
+    const routes = routesToFuzz();
     const resident = async () => {
       const answer = await fetch(`${willow.http}/metrics`, { headers: { authorization: `Bearer ${apiKey}` } });
       return Number(/^process_resident_memory_bytes (\S+)$/m.exec(await answer.text())?.[1] ?? 0) / mebibyte;

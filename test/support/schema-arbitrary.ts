@@ -26,10 +26,10 @@ export function valuesOf(schema: z.ZodType, words: readonly string[]): Arbitrary
   return valuesOfJson(json, words);
 }
 
-/** The names of the members of an object. */
+/** The names of the members of an object, or of one that may be left out. */
 export function namesOf(schema: z.ZodType): readonly string[] {
   const json = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
-  return Object.keys(json.properties ?? {});
+  return [json, ...(json.anyOf ?? [])].flatMap(({ properties = {} }) => Object.keys(properties));
 }
 
 function valuesOfJson(schema: JsonSchema, words: readonly string[]): Arbitrary<unknown> {

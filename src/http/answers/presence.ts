@@ -17,15 +17,36 @@ export const Presence = z
   })
   .register(named, { id: 'Presence' });
 
+const PastPresence = z
+  .object({
+    userId: z.string().describe('The user.'),
+    status: z.enum(['online', 'offline']).describe('What he was then.'),
+    since: z.iso.datetime().nullable().describe('When he had last come online, or gone offline; null: never.'),
+    sequence: z.int().min(0).describe('Of his newest event up to then; 0 when there was none.'),
+    at: z.iso.datetime().describe('The time that was asked for.'),
+  })
+  .register(named, { id: 'PastPresence' });
+
+/** With a time the past is told, of which less is known. */
+export const PresenceAnswer = z.union([Presence, PastPresence]).register(named, { id: 'PresenceAnswer' });
+
+const PresenceStream = z
+  .string()
+  .describe('Blocks of `id` and `data`: a position of the log, and the presence as JSON.')
+  .register(named, { id: 'PresenceStream' });
+
 export const getPresence: Operation = {
   id: 'getPresence',
   tag: 'presence',
   summary: 'Is the user online',
-  description: 'A user who was never heard of is an answer too: `offline`, since never.',
+  description:
+    'A user who was never heard of is an answer too: `offline`, since never. With `at` it is told from the log what was at that time.',
+  requestHeaders: ['If-None-Match'],
   answers: {
     200: {
       description: 'The user, and the sessions that are live.',
-      schema: Presence,
+      headers: ['ETag'],
+      schema: PresenceAnswer,
       example: {
         userId: '42',
         status: 'online',
@@ -37,5 +58,25 @@ export const getPresence: Operation = {
         stale: false,
       } satisfies z.input<typeof Presence>,
     },
+    304: { description: 'Nothing but `asOf` is different from what the caller has.', headers: ['ETag'] },
   },
+  problems: ['events-gone'],
+};
+
+export const streamPresence: Operation = {
+  id: 'streamPresence',
+  tag: 'presence',
+  summary: 'The presence of the user, whenever it changes',
+  description:
+    'Server-sent events: first the presence as it is, and then again whenever anything but `asOf` has changed. Before Willow ends it, ' +
+    '`event: closing` says why.',
+  answers: {
+    200: {
+      description: 'The stream.',
+      schema: PresenceStream,
+      contentType: 'text/event-stream',
+      example: 'id: 118\ndata: {"userId":"42","status":"offline","since":"2026-11-23T08:20:05.000Z"}\n\n',
+    },
+  },
+  problems: ['too-many-streams'],
 };

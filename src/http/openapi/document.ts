@@ -6,7 +6,7 @@ import { type FastifySchema, fastify, type RouteOptions } from 'fastify';
 import { jsonSchemaTransform, validatorCompiler } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { scopes } from '../instance.ts';
-import { named, type Operation, tags } from './operation.ts';
+import { named, type Operation, type RequestHeaderName, tags } from './operation.ts';
 import { headers, type Json, Responses, type Taken } from './responses.ts';
 import { webhooksSection } from './webhooks.ts';
 
@@ -71,6 +71,11 @@ function finished(paths: Paths, routes: readonly RouteOptions[]): Json {
       if (route === undefined || operation === undefined) continue;
       const body = nameBody(entry, operation, bodies);
       const parameters = (entry['parameters'] ?? []) as readonly { readonly name: string }[];
+      const { requestHeaders = [] } = operation;
+      if (requestHeaders.length > 0) {
+        const refs = requestHeaders.map((name) => ({ $ref: `#/components/parameters/${name}` }));
+        entry['parameters'] = [...parameters, ...refs];
+      }
       const taken: Taken = {
         method,
         scope: route.config?.scope ?? 'open',
@@ -92,11 +97,27 @@ function finished(paths: Paths, routes: readonly RouteOptions[]): Json {
     webhooks: webhooksSection(),
     components: {
       securitySchemes: { bearer },
+      parameters: requestHeaderParameters(routes),
       headers,
       responses: Object.fromEntries(responses.components),
       schemas,
     },
   });
+}
+
+const requestHeaderTexts: Readonly<Record<RequestHeaderName, readonly [description: string, example: string]>> = {
+  'If-None-Match': ['The `ETag` of an answer that the caller has: 304 where it is still right.', 'W/"7.a1b2c3"'],
+  'Last-Event-ID': ['The `id` of the last message that came: it goes on behind it.', '118'],
+};
+
+function requestHeaderParameters(routes: readonly RouteOptions[]): Json {
+  const names = new Set(routes.flatMap(({ config }) => config?.operation?.requestHeaders ?? []));
+  return Object.fromEntries(
+    [...names].map((name) => {
+      const [description, example] = requestHeaderTexts[name];
+      return [name, { name, in: 'header', required: false, description, schema: { type: 'string' }, example }];
+    }),
+  );
 }
 
 type Body = { readonly content: Readonly<Record<string, { readonly schema: unknown }>> };

@@ -23,6 +23,9 @@ export type Tag = keyof typeof tags;
 /** Of answers that are what was asked for; those of problems follow from their type. */
 export type HeaderName = 'ETag' | 'Location' | 'No-Store';
 
+/** Headers that a call reads as they come, and that no schema validates. */
+export type RequestHeaderName = 'If-None-Match' | 'Last-Event-ID';
+
 export type Answer = {
   /** A sentence. */
   readonly description: string;
@@ -42,6 +45,7 @@ export type Operation = {
   readonly summary: string;
   /** A sentence or more. */
   readonly description: string;
+  readonly requestHeaders?: readonly RequestHeaderName[];
   /** By their status. */
   readonly answers: Readonly<Record<number, Answer>>;
   /** That this call has, and not every call like it. */

@@ -17,17 +17,21 @@ const InputErrors = z
   .describe('Each parameter or field that is wrong.');
 
 const after = z.int().min(0).describe('The position behind which the log begins.');
+const head = z.int().min(0).describe('The position at which the log ends, where one behind it was asked for.');
 const checks = z
   .record(z.string(), z.looseObject({ ok: z.boolean().describe('Whether this check is well.') }))
   .describe('What was checked, by its name.');
 
 /** Members that a type has besides those that all have. */
 const members: Partial<Record<ProblemType, z.ZodRawShape>> = {
-  'bad-input': { errors: InputErrors },
+  'bad-input': { errors: InputErrors, head: head.optional() },
   'bad-body': { errors: InputErrors },
   'missing-scope': { scope: z.enum(scopes).describe('The scope that the call needs.') },
   'webhook-left-behind': { after },
-  'events-gone': { after },
+  'events-gone': {
+    after: after.optional(),
+    from: z.iso.datetime().optional().describe('The time from which on it can be asked what was.'),
+  },
   'not-ready': { checks },
 };
 

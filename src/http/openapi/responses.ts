@@ -127,10 +127,7 @@ const header = (description: string, example: string | number, type = 'string') 
 
 export const headers: Readonly<Record<string, Json>> = {
   Allow: header('The methods that there are at this address.', 'GET, HEAD'),
-  ETag: header(
-    'Of everything in the answer but the time it is of: handed back as `If-None-Match`.',
-    'W/"118.1795421999000"',
-  ),
+  ETag: header('Of everything in the answer but `asOf`: handed back as `If-None-Match`.', 'W/"7.a1b2c3"'),
   Location: header('Where what was made is found.', '/keys/1f0c8e5a9b3d7246'),
   'No-Store': header('That nobody keeps the answer: what is in it is secret.', 'no-store'),
   RateLimit: header('How many requests the caller has left, and for how many seconds.', '"caller";r=999998;t=47'),

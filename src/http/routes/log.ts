@@ -4,6 +4,7 @@
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { EventType } from '../../core/session.ts';
+import { listEvents, streamEvents } from '../answers/events.ts';
 import { badCursor, defineCursor } from '../cursor.ts';
 import type { EventFilter } from '../event-streams.ts';
 import { badInput } from '../failures.ts';
@@ -38,7 +39,7 @@ export type EventsPort = (question: LogQuestion) => Promise<LogAnswer>;
 export function logRoutes(app: HttpServer, events: EventsPort, streaming: StreamDeps): void {
   app.get(
     '/events',
-    { config: { scope: 'events:read' }, schema: { querystring: LogQuery } },
+    { config: { scope: 'events:read', operation: listEvents }, schema: { querystring: LogQuery } },
     async (request, reply) => {
       const { limit, cursor: text, after: asked } = request.query;
       const place = text === undefined ? { after: asked ?? null } : cursor.decode(request, text);
@@ -56,23 +57,27 @@ export function logRoutes(app: HttpServer, events: EventsPort, streaming: Stream
     },
   );
 
-  app.get('/events/stream', { config: { scope: 'events:read' }, schema: streamSchema }, async (request, reply) => {
-    const { streams, feed, handOver } = streaming;
-    const lastId = request.headers['last-event-id'];
-    // A browser that comes back repeats the URL it began with.
-    const asked = lastId ?? request.query.after ?? null;
-    const ends = await feed.ends();
-    const source = lastId === undefined ? queryAfter : lastEventId;
-    const refused = refuse(reply, asked, ends, source);
-    if (refused !== null) return refused;
-    const full = streams.refusal(request);
-    if (full !== null) return sendProblem(reply, full);
-    if (isHead(request)) return sendHead(reply);
-    handOver(request, reply.raw);
-    const after = asked ?? ends.head;
-    streaming.events.begin(request, reply, { after, head: ends.head, filter: filterOf(request.query) });
-    return reply;
-  });
+  app.get(
+    '/events/stream',
+    { config: { scope: 'events:read', operation: streamEvents }, schema: streamSchema },
+    async (request, reply) => {
+      const { streams, feed, handOver } = streaming;
+      const lastId = request.headers['last-event-id'];
+      // A browser that comes back repeats the URL it began with.
+      const asked = lastId ?? request.query.after ?? null;
+      const ends = await feed.ends();
+      const source = lastId === undefined ? queryAfter : lastEventId;
+      const refused = refuse(reply, asked, ends, source);
+      if (refused !== null) return refused;
+      const full = streams.refusal(request);
+      if (full !== null) return sendProblem(reply, full);
+      if (isHead(request)) return sendHead(reply);
+      handOver(request, reply.raw);
+      const after = asked ?? ends.head;
+      streaming.events.begin(request, reply, { after, head: ends.head, filter: filterOf(request.query) });
+      return reply;
+    },
+  );
 }
 
 const streamSchema = { querystring: LogStreamQuery, headers: LastEventIdHeader };

@@ -6,6 +6,7 @@ import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import { idCharactersMax, UserId } from '../../core/ids.ts';
 import type { PresenceSummary, ShownSession } from '../../core/presence.ts';
+import { countPresences, listPresences, queryPresences } from '../answers/presence-lists.ts';
 import { badCursor, defineCursor } from '../cursor.ts';
 import type { HttpServer } from '../instance.ts';
 import { NoQuery, PageQuery } from '../parameters.ts';
@@ -48,17 +49,24 @@ const flagSentence = 'must be true or false, given once';
 const Flag = z
   .enum(['true', 'false'], flagSentence)
   .default('false')
-  .transform((text) => text === 'true');
+  .transform((text) => text === 'true')
+  .meta({ description: 'Whether the sessions are told too.', enum: ['true', 'false'], default: 'false' });
 const QueryQuery = z.strictObject({ sessions: Flag });
 const ListQuery = PageQuery.extend({
-  status: z.enum(['online', 'offline'], 'must be online or offline, given once').optional(),
+  status: z
+    .enum(['online', 'offline'], 'must be online or offline, given once')
+    .optional()
+    .describe('Only those who are.'),
   sessions: Flag,
 });
 
 const queriedMax = 1_000;
 const idsSentence = `must be a list of 1 to ${queriedMax} ids`;
 const UserIds = z.array(UserId, idsSentence).min(1, idsSentence).max(queriedMax, idsSentence);
-const Queried = z.strictObject({ userIds: UserIds }, 'must be a JSON object');
+const Queried = z.strictObject(
+  { userIds: UserIds.describe('One answer for each, in this order.') },
+  'must be a JSON object',
+);
 /** Each character of an id as two escapes of six, and room for what stands between the ids. */
 export const queryBytesMax = 1024 * Math.ceil((queriedMax * (idCharactersMax * 12 + 16)) / 1024);
 
@@ -69,7 +77,7 @@ export function presenceListRoutes(
   app.post(
     '/presence/query',
     {
-      config: { scope: 'presence:read' },
+      config: { scope: 'presence:read', operation: queryPresences },
       bodyLimit: queryBytesMax,
       schema: { body: Queried, querystring: QueryQuery },
     },
@@ -81,7 +89,7 @@ export function presenceListRoutes(
 
   app.get(
     '/presence',
-    { config: { scope: 'presence:read' }, schema: { querystring: ListQuery } },
+    { config: { scope: 'presence:read', operation: listPresences }, schema: { querystring: ListQuery } },
     async (request, reply) => {
       const { limit, cursor: text, status = null, sessions: withSessions } = request.query;
       const place = text === undefined ? null : cursor.decode(request, text);
@@ -95,8 +103,10 @@ export function presenceListRoutes(
     },
   );
 
-  app.get('/presence/counts', { config: { scope: 'presence:read' }, schema: { querystring: NoQuery } }, async () =>
-    countsBody(await countPresence()),
+  app.get(
+    '/presence/counts',
+    { config: { scope: 'presence:read', operation: countPresences }, schema: { querystring: NoQuery } },
+    async () => countsBody(await countPresence()),
   );
 }
 

@@ -26,7 +26,9 @@ const At = z.iso
   .datetime({ offset: true, error: 'must be a time in ISO 8601, given once, such as 2026-11-23T08:00:00Z' })
   .transform((text) => Date.parse(text))
   .refine((timeMs) => timeMs <= Date.now(), 'must not be in the future');
-const PresenceQuery = z.strictObject({ at: At.optional() });
+const PresenceQuery = z.strictObject({
+  at: At.optional().describe('What was at this time, which is not in the future.'),
+});
 
 export type PresencePorts = { readonly presence: PresencePort; readonly presenceAsOf: AsOfPort };
 
