@@ -79,6 +79,8 @@ const lists: readonly (readonly [list: string, another: string | null])[] = [
   ['/events', '/events?type=user.online'],
   ['/events?type=user.online', '/events?type=session.started'],
   ['/events?user=42', '/events?user=43'],
+  ['/presence', '/presence?status=online'],
+  ['/presence?sessions=true', '/presence?sessions=false'],
   ['/webhooks', null],
   ['/webhooks/one/attempts', '/webhooks/two/attempts'],
   ['/webhooks/one/attempts?outcome=failed', '/webhooks/one/attempts?outcome=delivered'],
@@ -143,6 +145,7 @@ describe.each(lists)('%s', (list, another) => {
 });
 
 const calls: readonly (readonly [method: string, path: string])[] = [
+  ['POST', '/presence/query'],
   ['POST', '/users/42/sessions'],
   ['POST', '/webhooks'],
   ['PATCH', '/webhooks/one'],
@@ -180,10 +183,27 @@ describe.each(calls)('%s %s', (method, path) => {
 });
 
 describe('a moment, a place or a type that there is not', () => {
+  const inAnHour = new Date(Date.now() + 3_600_000).toISOString();
+  const at = '/users/42/presence?at=';
+  const noTime: Refusal = ['bad-input', /^the query parameter at must be a time in ISO 8601/u];
   const noPosition: Refusal = ['bad-input', /^the query parameter after must be a position of the log/u];
   const noType: Refusal = ['bad-input', /the query parameter type(?:\/0)? must be of session\.started, /u];
 
   test.each<[what: string, path: string, refusal: Refusal]>([
+    ['a time in the future', `${at}${inAnHour}`, ['bad-input', /^the query parameter at must not be in the future$/u]],
+    ['a time beyond all times', `${at}+275760-09-14T00:00:00Z`, noTime],
+    ['the year 10,000', `${at}%2B010000-01-01T00:00:00Z`, noTime],
+    ['a time before time', `${at}-000001-01-01T00:00:00Z`, noTime],
+    ['the year 0', `${at}0000-01-01T00:00:00Z`, ['events-gone', /^what was is known from [\d-]{10}T[\d:.]{12}Z on$/u]],
+    ['a time before retention', `${at}1970-01-01T00:00:00Z`, ['events-gone', /^what was is known from /u]],
+    ['no time at all', `${at}yesterday`, noTime],
+    ['nothing', at, noTime],
+    ['a number', `${at}1795421999000`, noTime],
+    ['a day', `${at}2026-11-23`, noTime],
+    ['a time without an offset', `${at}2026-11-23T08:00:00`, noTime],
+    ['a day that there is not', `${at}2026-02-30T08:00:00Z`, noTime],
+    ['a plus that a URL makes a blank', `${at}2026-11-23T08:00:00+01:00`, noTime],
+    ['two times', `${at}2026-11-23T08:00:00Z&at=2026-11-23T08:00:00Z`, noTime],
     ['a position that is none', '/events?after=first', noPosition],
     ['a position below 0', '/events?after=-1', noPosition],
     ['a position of sixteen digits', '/events?after=1000000000000000', noPosition],
@@ -207,6 +227,17 @@ describe('a moment, a place or a type that there is not', () => {
       ['bad-input', /user is longer than 256 characters$/u],
     ],
     ['a stream by pages', '/events/stream?limit=1', ['bad-input', /limit is not known$/u]],
+    [
+      'a status that there is not',
+      '/presence?status=away',
+      ['bad-input', /^the query parameter status must be online or offline/u],
+    ],
+    [
+      'sessions that are perhaps wanted',
+      '/presence?sessions=1',
+      ['bad-input', /^the query parameter sessions must be true or false/u],
+    ],
+    ['counts of something', '/presence/counts?status=online', ['bad-input', /status is not known$/u]],
   ])('%s', async (_what, path, refusal) => {
     await expectRefused(await ask(path), refusal);
   });
@@ -218,6 +249,37 @@ describe('a moment, a place or a type that there is not', () => {
     ['9'.repeat(400), /^the header parameter last-event-id must be a position of the log/u],
   ])('a Last-Event-ID of %s is refused before the stream begins', async (id, detail) => {
     await expectRefused(await ask('/events/stream', { 'last-event-id': id }), ['bad-input', detail]);
+  });
+});
+
+describe('a question about many', () => {
+  const ids = (count: number) => Array.from({ length: count }, (_, index) => `user-${index}`);
+  const notSo: Refusal = ['bad-body', /^the field userIds must be a list of 1 to 1000 ids$/u];
+
+  test.each<[what: string, body: unknown, refusal: Refusal]>([
+    ['of 1,001 ids', { userIds: ids(1_001) }, notSo],
+    ['of none', { userIds: [] }, notSo],
+    ['of one that is no list', { userIds: '42' }, notSo],
+    ['without its ids', {}, notSo],
+    ['with an id that is a number', { userIds: ['42', 43] }, ['bad-body', /^the field userIds\/1 /u]],
+    ['with an id that is empty', { userIds: [''] }, ['bad-body', /^the field userIds\/0 is empty$/u]],
+    [
+      'with an id of 257 characters',
+      { userIds: ['x'.repeat(257)] },
+      ['bad-body', /userIds\/0 is longer than 256 characters$/u],
+    ],
+    ['with a control character', { userIds: ['a\u0000'] }, ['bad-body', /userIds\/0 has a control character/u]],
+  ])('%s', async (_what, body, refusal) => {
+    await expectRefused(await send(willow.http, 'POST', '/presence/query', body), refusal);
+  });
+
+  test('of 1,000 ids is answered', async () => {
+    const { status, body } = await call<{ data: unknown[] }>(`${willow.http}/presence/query`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ userIds: ids(1_000) }),
+    });
+    expect([status, body.data.length]).toEqual([200, 1_000]);
   });
 });
 
