@@ -28,13 +28,16 @@ const At = z.iso
   .refine((timeMs) => timeMs <= Date.now(), 'must not be in the future');
 const PresenceQuery = z.strictObject({ at: At.optional() });
 
+export const presenceRoute = '/users/:id/presence';
+export const presenceScope = 'presence:read';
+
 export type PresencePorts = { readonly presence: PresencePort; readonly presenceAsOf: AsOfPort };
 
 export function presenceRoutes(app: HttpServer, { presence, presenceAsOf }: PresencePorts): void {
   app.get(
-    '/users/:id/presence',
+    presenceRoute,
     {
-      config: { scope: 'presence:read', operation: getPresence },
+      config: { scope: presenceScope, operation: getPresence },
       schema: { params: UserPath, querystring: PresenceQuery },
     },
     // A promise of the text, not an async function: on this route a promise more is felt.
@@ -45,10 +48,14 @@ export function presenceRoutes(app: HttpServer, { presence, presenceAsOf }: Pres
         reply.header('etag', tag);
         if (isKnown(headers['if-none-match'], tag)) return reply.code(304).send();
         reply.header('content-type', 'application/json; charset=utf-8');
-        return JSON.stringify(presenceBody(known));
+        return presenceText(known);
       });
     },
   );
+}
+
+export function presenceText(known: PresenceOfUser): string {
+  return JSON.stringify(presenceBody(known));
 }
 
 function sendAsOf(reply: FastifyReply, asOf: AsOf): FastifyReply {
