@@ -33,6 +33,7 @@ export function actorOf(caller: Caller): Actor {
 
 export function createKeysPort(pool: pg.Pool, ring: KeyRing): KeysPort & GuardPort {
   return {
+    knownKey: (id) => ring.known(id),
     findKey: (id) => ring.find(id),
     noteUse: (id) => ring.noteUse(id),
     create: (wish, caller) => createKey(pool, wish, actorOf(caller)),

@@ -11,11 +11,13 @@ import { answerPreflight, type Cors, namedOrigins } from './cors.ts';
 import { malformedUrl, problemOf } from './failures.ts';
 import { Guessing } from './guessing.ts';
 import type { HttpServer } from './instance.ts';
+import { presenceLane } from './lane.ts';
 import { type HttpLimits, httpLimits } from './limits.ts';
 import { keylessRefusal } from './loopback.ts';
 import { parameterCharactersMax } from './parameters.ts';
-import { commonHeaders, type Problem, sendProblem, statusOf } from './problems.ts';
-import { limitCallers } from './rate-limit.ts';
+import { commonHeaders, type Problem, sendProblem } from './problems.ts';
+import { callerQuota, limitCallers } from './rate-limit.ts';
+import { lineOf, logAnswers, logFailure } from './request-log.ts';
 import { type AttemptsPort, attemptRoutes } from './routes/attempts.ts';
 import { type AuditPort, auditRoutes } from './routes/audit.ts';
 import { documentationRoutes } from './routes/documentation.ts';
@@ -35,7 +37,7 @@ import { type UsersPort, userRoutes } from './routes/users.ts';
 import { type WebhooksPort, webhookActionRoutes, webhookRoutes } from './routes/webhooks.ts';
 import { Shedding } from './shedding.ts';
 import { answerClientError, createSocketServer } from './sockets.ts';
-import { type TallyOf, tallyRequests } from './tally.ts';
+import { oncePerRoute, type TallyOf, tallyRequests } from './tally.ts';
 
 export type HttpDeps = SessionsPort & {
   readonly presence: PresencePort;
@@ -76,15 +78,22 @@ export type Refused = 'overloaded' | 'too-many-requests' | 'wrong-keys' | Dismis
 
 export const bodyBytesMax = 64 * 1024;
 
+/** Of what the framework refuses by itself: no port was asked. */
+const unheard = { isUnavailable: () => false, bodyBytesMax };
+
 export function createHttpServer(deps: HttpDeps): HttpServer {
   const limits = { ...httpLimits, ...deps.limits };
   const connections = new Connections(limits, deps.onRefused);
   const cors = namedOrigins(deps.allowedOrigins);
-  const shedding = new Shedding({ connections, limits, cors, onShed: () => deps.onRefused('overloaded') });
+  const onShed = () => deps.onRefused('overloaded');
+  const shedding = new Shedding({ connections, limits, cors, onShed });
+  const quota = callerQuota(limits);
+  const tallyOf = oncePerRoute(deps.tallyOf);
+  const lane = presenceLane(deps, { connections, shedding, quota, cors, tallyOf });
   const app = fastify({
     // Fastify's log would cost more than a whole presence request; what is worth a line is logged here.
     logger: false,
-    serverFactory: (listener) => createSocketServer(listener, connections, shedding),
+    serverFactory: (listener) => createSocketServer(lane(listener), connections, shedding),
     clientErrorHandler: answerClientError,
     bodyLimit: bodyBytesMax,
     // While closing, requests that already came are answered as ever, not with a 503 of another shape.
@@ -92,11 +101,8 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
     routerOptions: { maxParamLength: parameterCharactersMax },
     frameworkErrors: (error, request, reply) => {
       if (cors !== null) reply.headers(cors.headersFor(request.headers.origin));
-      const problem =
-        error.code === 'FST_ERR_BAD_URL'
-          ? malformedUrl(app, request)
-          : problemOf(error, { isUnavailable: () => false, bodyBytesMax });
-      sendProblem(reply, problem);
+      const isUrl = error.code === 'FST_ERR_BAD_URL';
+      sendProblem(reply, isUrl ? malformedUrl(app, request) : problemOf(error, unheard));
     },
   }).withTypeProvider<ZodTypeProvider>();
 
@@ -104,7 +110,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   app.decorate('cursorKey', deps.cursorKey);
   readBodies(app);
   answerFailures(app, deps);
-  tallyRequests(app, deps.tallyOf);
+  tallyRequests(app, tallyOf);
   shedding.watch(app);
   refuseAtTheDoor(app, { ...deps, cors });
   if (deps.logger.isLevelEnabled('debug')) logAnswers(app, deps.logger);
@@ -112,9 +118,8 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   const served = collectRoutes(app);
   requireScopes(app);
   const guessing = new Guessing(limits, () => deps.onRefused('wrong-keys'));
-  const onShed = () => deps.onRefused('overloaded');
   requireKeys(app, { apiKey: deps.apiKey, port: deps.keys, guessing, lookUpsMax: limits.requestsMax, onShed });
-  limitCallers(app, { limits, onRefused: () => deps.onRefused('too-many-requests') });
+  limitCallers(app, { limits, quota, onRefused: () => deps.onRefused('too-many-requests') });
   if (deps.hasApi) {
     presenceRoutes(app, deps);
     presenceListRoutes(app, deps.presenceLists);
@@ -204,30 +209,11 @@ function answerFailures(app: HttpServer, { logger, isUnavailable }: HttpDeps): v
     const isGone = error instanceof Error && error === request.raw.errored;
     const context = { isUnavailable, bodyBytesMax: request.routeOptions.bodyLimit };
     const problem: Problem = isGone ? { type: 'bad-request' } : problemOf(error, context);
-    const status = statusOf(problem);
     // The rest of the body is read and dropped, as behind every other refusal: closed on, whoever is still sending it sees no answer.
     if (problem.type === 'body-too-large') reply.removeHeader('connection');
-    if (status >= 500) {
-      const line = { event: 'request.failed', ...lineOf(request), status, problem: problem.type };
-      // Who asks whether we are ready is told so; that is no failure.
-      if (problem.type === 'not-ready') logger.info(line);
-      else logger[problem.type === 'internal' ? 'error' : 'warn']({ ...line, err: error });
-    }
+    logFailure(logger, lineOf(request), problem, error);
     return sendProblem(reply, problem);
   });
-}
-
-function logAnswers(app: HttpServer, logger: Logger): void {
-  app.addHook('onResponse', (request, reply, done) => {
-    const durationMs = Math.round(reply.elapsedTime);
-    logger.debug({ event: 'request.answered', ...lineOf(request), status: reply.statusCode, durationMs });
-    done();
-  });
-}
-
-/** The route instead of the URL: ids of users stay out of the log. */
-function lineOf(request: FastifyRequest): { readonly method: string; readonly route: string | null } {
-  return { method: request.method, route: request.routeOptions.url ?? null };
 }
 
 const listenFailures: Readonly<Record<string, string>> = {

@@ -3,6 +3,7 @@
 // to do, and keeps nobody else out. A handler that takes the answer away from the framework hands its request over.
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Connections } from './connections.ts';
 import type { Cors } from './cors.ts';
@@ -75,6 +76,23 @@ export class Shedding {
       if (isVital) this.#vitalSpentMs += spentMs;
       else this.#spentMs += spentMs;
     };
+  }
+
+  /** A call that the framework does not see begins; false, and nothing is taken, where it is refused: let the framework tell why. */
+  enter(socket: Socket): boolean {
+    if (this.#isFull || this.#connections.isUnread(socket)) return false;
+    if (this.#connections.begin(socket, true) > this.#limits.requestsPerConnectionMax) {
+      this.#connections.end(socket, true);
+      return false;
+    }
+    this.#working += 1;
+    return true;
+  }
+
+  /** It is over. */
+  leave(socket: Socket): void {
+    this.#working -= 1;
+    this.#connections.end(socket, true);
   }
 
   /** For the routes that are added after this call. */

@@ -16,6 +16,17 @@ declare module 'fastify' {
   }
 }
 
+/** Who counts for a route is one and the same, whoever asks. */
+export function oncePerRoute(tallyOf: TallyOf): TallyOf {
+  const tallies = new Map<string, Tally>();
+  return (method, route) => {
+    const name = `${method} ${route}`;
+    const tally = tallies.get(name) ?? tallyOf(method, route);
+    tallies.set(name, tally);
+    return tally;
+  };
+}
+
 /** For the routes that are added after this call. What no route answers is one route, whatever its method. */
 export function tallyRequests(app: HttpServer, tallyOf: TallyOf): void {
   const unrouted = tallyOf('none', 'none');

@@ -43,8 +43,13 @@ export class KeyRing {
 
   /** Throws DatabaseAwayError when nobody can tell. */
   find(id: string): FoundKey | null | Promise<FoundKey | null> {
+    return this.known(id) ?? this.#ask(id);
+  }
+
+  /** Null where the database would have to be asked. */
+  known(id: string): FoundKey | null {
     const known = this.#known.get(id);
-    return known !== undefined && this.#clocks.monotonicMs() < known.untilMs ? known.key : this.#ask(id);
+    return known !== undefined && this.#clocks.monotonicMs() < known.untilMs ? known.key : null;
   }
 
   /** What is removed is not believed any more, not even where a look-up from before is on its way. */

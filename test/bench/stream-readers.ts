@@ -1,59 +1,148 @@
-// Many readers of GET /events/stream in a process of their own: `stream-readers.ts <url> <readers> [bearer token]`. Each is a bare socket; how
-// long ago an event was committed when it is received is told by its `at`, or by the clock that all processes of a machine share where its
-// session id is a time of that clock. Prints a line with `connected` once all read, and with the figures for each line that comes on stdin.
+// Thousands of readers of the log in a process of their own, each on a connection of its own: `stream-readers.ts <url> <count> <key>`. It says
+// `ready` when every stream is open; then for each line `expect <n>` it answers, once every reader has so many events, with what they
+// were told, as one line of JSON. How late an event is counts from its `at`, the moment of the decision before the commit.
 
-import { connect } from 'node:net';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
 import { createInterface } from 'node:readline';
-import { monotonicMs, percentile } from './stats.ts';
+import { percentile } from './stats.ts';
 
-const [url = '', count = '2000', token = ''] = process.argv.slice(2);
-const { hostname, port } = new URL(url);
-const authorization = token === '' ? '' : `Authorization: Bearer ${token}\r\n`;
-const request = `GET /events/stream HTTP/1.1\r\nHost: localhost\r\n${authorization}\r\n`;
-const openAtOnceMax = 100;
+export type Told = {
+  readonly readers: number;
+  /** Events of the reader who was told least, and most. */
+  readonly least: number;
+  readonly most: number;
+  /** Readers whose positions add up to the same as those of the first. */
+  readonly alike: number;
+  readonly positions: number;
+  /** Events that came again, or after a later one. */
+  readonly disordered: number;
+  readonly closed: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly maxMs: number;
+};
 
-let tookMs: number[] = [];
-let gaps = 0;
-let closed = 0;
-const dataLine = /^data: \{"position":(\d+),.*?"sessionId":"([^"]*)".*"at":"([^"]*)"\}$/gmu;
+type Reader = { events: number; position: number; positions: number; isHead: boolean; rest: string };
+
+const [url = '', countText = '0', key = ''] = process.argv.slice(2);
+const { hostname, port, host } = new URL(url);
+const openingAtOnce = 50;
+const openMsMax = 30_000;
+const lookEveryMs = 100;
+
+const readers: Reader[] = [];
+const sockets: Socket[] = [];
+/** How many were so many ms late. */
+let late: number[] = [];
+let [disordered, closed] = [0, 0];
+/** Of the events that are on their way to the readers. */
+const decidedAtMs = new Map<number, number>();
+
+function atMsOf(position: number, block: string): number {
+  const known = decidedAtMs.get(position);
+  if (known !== undefined) return known;
+  const from = block.lastIndexOf('"at":"') + 6;
+  const atMs = Date.parse(block.slice(from, block.indexOf('"', from)));
+  decidedAtMs.set(position, atMs);
+  return atMs;
+}
+
+function take(reader: Reader, block: string, nowMs: number): void {
+  // Heartbeats and the first word have an id, or none, and no data.
+  if (!block.includes('\ndata:')) return;
+  const position = Number(block.slice(block.indexOf('id:') + 3, block.indexOf('\n', block.indexOf('id:'))));
+  if (position <= reader.position) disordered += 1;
+  reader.position = position;
+  reader.positions += position;
+  reader.events += 1;
+  const ms = Math.max(0, nowMs - atMsOf(position, block));
+  late[ms] = (late[ms] ?? 0) + 1;
+}
+
+/** What is in chunks does not hold what ends a block, but for one: their sizes stand on lines of their own. */
+function hear(reader: Reader, text: string): void {
+  const nowMs = Date.now();
+  let heard = reader.rest + text;
+  if (reader.isHead) {
+    const end = heard.indexOf('\r\n\r\n');
+    if (end < 0) {
+      reader.rest = heard;
+      return;
+    }
+    if (!heard.startsWith('HTTP/1.1 200 ')) throw new Error(`a stream was refused: ${heard}`);
+    reader.isHead = false;
+    heard = heard.slice(end + 4);
+  }
+  let from = 0;
+  for (let end = heard.indexOf('\n\n'); end >= 0; end = heard.indexOf('\n\n', from)) {
+    take(reader, heard.slice(from, end), nowMs);
+    from = end + 2;
+  }
+  reader.rest = heard.slice(from);
+}
 
 async function open(): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const socket = connect(Number(port), hostname, () => socket.write(request));
-  let rest = '';
-  let last = 0;
+  const reader: Reader = { events: 0, position: 0, positions: 0, isHead: true, rest: '' };
+  const socket = connect(Number(port), hostname);
+  readers.push(reader);
+  sockets.push(socket);
   socket.setEncoding('latin1');
-  socket.on('data', (chunk: string) => {
-    const nowMs = monotonicMs();
-    const wallMs = Date.now();
-    const text = rest + chunk;
-    // Up to the last whole block; the lengths of chunks stand between blocks, and match nothing.
-    const end = text.lastIndexOf('\n\n');
-    rest = end < 0 ? text : text.slice(end + 2);
-    if (end >= 0) resolve();
-    for (const [, position, sentAt, at] of text.slice(0, Math.max(0, end)).matchAll(dataLine)) {
-      if (last !== 0 && Number(position) !== last + 1) gaps += 1;
-      last = Number(position);
-      const sentMs = Number(sentAt);
-      tookMs.push(Number.isNaN(sentMs) ? wallMs - Date.parse(at ?? '') : nowMs - sentMs);
-    }
-  });
-  socket.on('error', () => undefined);
+  socket.on('data', (text) => hear(reader, String(text)));
   socket.on('close', () => {
     closed += 1;
   });
-  await promise;
+  await once(socket, 'connect');
+  socket.write(`GET /events/stream HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${key}\r\n\r\n`);
+  const signal = AbortSignal.timeout(openMsMax);
+  while (reader.isHead) await once(socket, 'data', { signal });
 }
 
-for (let opened = 0; opened < Number(count); opened += openAtOnceMax) {
-  await Promise.all(Array.from({ length: Math.min(openAtOnceMax, Number(count) - opened) }, open));
+function told(): Told {
+  const events = readers.map((reader) => reader.events);
+  const [first] = readers;
+  const latenesses = late.flatMap((count, ms) => [{ ms, count }]);
+  const all = latenesses.reduce((sum, { count }) => sum + count, 0);
+  const at = (share: number): number => {
+    let passed = 0;
+    for (const { ms, count } of latenesses) {
+      passed += count;
+      if (passed > share * all) return ms;
+    }
+    return latenesses.at(-1)?.ms ?? Number.NaN;
+  };
+  return {
+    readers: readers.length,
+    least: percentile(events, 0),
+    most: percentile(events, 1),
+    alike: readers.filter(({ positions }) => positions === first?.positions).length,
+    positions: first?.positions ?? 0,
+    disordered,
+    closed,
+    p50Ms: at(0.5),
+    p99Ms: at(0.99),
+    maxMs: latenesses.at(-1)?.ms ?? Number.NaN,
+  };
 }
-process.stdout.write(`${JSON.stringify({ connected: Number(count) })}\n`);
-for await (const _ of createInterface({ input: process.stdin })) {
-  const all = tookMs;
-  tookMs = [];
-  const [p50Ms, p99Ms, maxMs] = [percentile(all, 0.5), percentile(all, 0.99), percentile(all, 1)];
-  process.stdout.write(`${JSON.stringify({ received: all.length, p50Ms, p99Ms, maxMs, gaps, closed })}\n`);
-  gaps = 0;
+
+for (let opened = 0; opened < Number(countText); opened += openingAtOnce) {
+  const count = Math.min(openingAtOnce, Number(countText) - opened);
+  await Promise.all(Array.from({ length: count }, open));
 }
-process.exit(0);
+process.stdout.write('ready\n');
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const wanted = Number(line.replace('expect ', ''));
+  const { promise, resolve } = Promise.withResolvers<void>();
+  // Not with every event: the look goes over all readers.
+  const timer = setInterval(() => {
+    if (readers.every(({ events }) => events >= wanted)) resolve();
+  }, lookEveryMs);
+  await promise;
+  clearInterval(timer);
+  process.stdout.write(`${JSON.stringify(told())}\n`);
+  for (const reader of readers) [reader.events, reader.positions] = [0, 0];
+  [late, disordered] = [[], 0];
+  decidedAtMs.clear();
+}
+for (const socket of sockets) socket.destroy();

@@ -17,6 +17,7 @@ export const apiKey: ApiKey = {
 };
 
 export const keys: HttpDeps['keys'] = {
+  knownKey: () => null,
   findKey: () => null,
   noteUse: () => undefined,
   create: async ({ digest: _digest, ...wish }) => ({
@@ -34,7 +35,16 @@ export function minted(granted: readonly Scope[] = scopes, expiresAtMs: number |
   return { ...mintKey(), name: 'billing', scopes: new Set(granted), expiresAtMs };
 }
 
-/** Knows these keys, as a database does: a moment later. */
+/** Knows these keys, as a database does: a moment later, and once it was asked for one at once. */
 export function knowing(...all: readonly StoredKey[]): HttpDeps['keys'] {
-  return { ...keys, findKey: async (id) => all.find((key) => key.id === id) ?? null };
+  const asked = new Set<string>();
+  const find = (id: string) => all.find((key) => key.id === id) ?? null;
+  return {
+    ...keys,
+    knownKey: (id) => (asked.has(id) ? find(id) : null),
+    findKey: async (id) => {
+      asked.add(id);
+      return find(id);
+    },
+  };
 }

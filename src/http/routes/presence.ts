@@ -30,13 +30,16 @@ const PresenceQuery = z.strictObject({
   at: At.optional().describe('What was at this time, which is not in the future.'),
 });
 
+export const presenceRoute = '/users/:id/presence';
+export const presenceScope = 'presence:read';
+
 export type PresencePorts = { readonly presence: PresencePort; readonly presenceAsOf: AsOfPort };
 
 export function presenceRoutes(app: HttpServer, { presence, presenceAsOf }: PresencePorts): void {
   app.get(
-    '/users/:id/presence',
+    presenceRoute,
     {
-      config: { scope: 'presence:read', operation: getPresence },
+      config: { scope: presenceScope, operation: getPresence },
       schema: { params: UserPath, querystring: PresenceQuery },
     },
     // A promise of the text, not an async function: on this route a promise more is felt.
@@ -47,10 +50,14 @@ export function presenceRoutes(app: HttpServer, { presence, presenceAsOf }: Pres
         reply.header('etag', tag);
         if (isKnown(headers['if-none-match'], tag)) return reply.code(304).send();
         reply.header('content-type', 'application/json; charset=utf-8');
-        return JSON.stringify(presenceBody(known));
+        return presenceText(known);
       });
     },
   );
+}
+
+export function presenceText(known: PresenceOfUser): string {
+  return JSON.stringify(presenceBody(known));
 }
 
 function sendAsOf(reply: FastifyReply, asOf: AsOf): FastifyReply {
