@@ -14,8 +14,8 @@ type Version = { readonly revision: number };
 export type VersionedPresence = Presence & Version;
 
 const usersPerQueryMax = 1_000;
-/** One at the database while the answers of the other are written. */
-const queriesInFlightMax = 2;
+/** Enough that neither the database nor this process waits for the other: 24,800 requests/s instead of 22,600 with two, and no more with eight. */
+const queriesInFlightMax = 4;
 
 /** Of each user `u` as many rows as he has live sessions, at least one. */
 export const shownColumns = `u.user_id, u.revision, u.sequence, ${timeMs('u.since')}, ${timeMs('u.last_seen_at')},
