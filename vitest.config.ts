@@ -14,6 +14,8 @@ export default defineConfig({
           globalSetup: 'test/support/global-setup.ts',
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          // They wait for each other's processes more than they compute.
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },
@@ -25,7 +27,7 @@ export default defineConfig({
           testTimeout: 240_000,
           hookTimeout: 60_000,
           // Most of what these do is wait: for a lease to run out, a server to come back.
-          maxWorkers: 2,
+          maxWorkers: 3,
           sequence: { groupOrder: 2 },
         },
       },

@@ -45,6 +45,8 @@ export async function createAuthority(): Promise<Authority> {
     caKeyFile,
     issue: async (commonName, { altNames = [], days = 2 } = {}) => {
       issued += 1;
+      // The file that openssl would count in is no place for two at once.
+      const serial = ['-set_serial', String(issued)];
       const [certFile, keyFile, request] = [`${issued}.pem`, `${issued}.key`, `${issued}.csr`].map(file) as [
         string,
         string,
@@ -53,7 +55,7 @@ export async function createAuthority(): Promise<Authority> {
       const names = altNames.length === 0 ? [] : ['-addext', `subjectAltName=${altNames.join(',')}`];
       const extensions = ['-addext', 'basicConstraints=critical,CA:FALSE', ...names];
       await openssl('req', ...newKey, '-subj', `/CN=${commonName}`, ...extensions, '-keyout', keyFile, '-out', request);
-      const signer = ['-CA', caFile, '-CAkey', caKeyFile, '-CAcreateserial', '-copy_extensions', 'copyall'];
+      const signer = ['-CA', caFile, '-CAkey', caKeyFile, ...serial, '-copy_extensions', 'copyall'];
       await openssl('x509', '-req', '-in', request, ...signer, '-days', String(days), '-out', certFile);
       return { certFile, keyFile };
     },
