@@ -45,6 +45,22 @@ test('every route is documented, with the scope that it needs, and none is made 
   expect(documented.toSorted()).toEqual(served.toSorted());
 });
 
+/** For whoever runs the process, and for browsers: probes add what they like to a URL. */
+const lenient = ['/healthz', '/readyz', '/metrics', '/openapi.json', '/docs', '/docs/scalar.js'];
+
+test('every call of the API says which query it takes, be it none: what it does not know is refused, and documented as refused', () => {
+  expect(
+    routes
+      .filter(({ schema }) => schema.querystring === undefined)
+      .map(({ url }) => url)
+      .toSorted(),
+  ).toEqual(lenient.toSorted());
+  for (const route of routes.filter(({ url }) => !lenient.includes(url))) {
+    const { $ref = '' } = operationOf(route).responses['400'] as { readonly $ref?: string };
+    expect(nameIn($ref), route.url).toContain('BadInput');
+  }
+});
+
 test('no route is serialised by what the documents say of it', () => {
   expect(routes.filter(({ schema }) => 'response' in schema)).toEqual([]);
 });

@@ -79,7 +79,7 @@ function finished(paths: Paths, routes: readonly RouteOptions[]): Json {
       const taken: Taken = {
         method,
         scope: route.config?.scope ?? 'open',
-        hasParameters: parameters.length > 0,
+        hasParameters: takesParameters(route),
         hasCursor: parameters.some(({ name }) => name === 'cursor'),
         hasBody: body !== undefined,
       };
@@ -129,6 +129,11 @@ function nameBody(entry: Json, { body }: Operation, bodies: Record<string, unkno
   bodies[body.name] = given.content['application/json']?.schema;
   const media = { schema: { $ref: `#/components/schemas/${body.name}` }, example: body.example };
   return { description: body.description, content: { 'application/json': media } };
+}
+
+/** One that takes no query says so by a schema without names, and refuses all that it does not know. */
+function takesParameters({ schema }: RouteOptions): boolean {
+  return [schema?.params, schema?.querystring, schema?.headers].some((part) => part !== undefined);
 }
 
 function needsBody({ schema }: RouteOptions): boolean {
