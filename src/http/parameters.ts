@@ -21,13 +21,15 @@ export const SessionPath = z.object({ id: user, sessionId: session });
 /** Any id is asked for: one that no webhook, or no key, has is unknown, whatever it looks like. */
 export const WebhookPath = z.object({ id: Id.meta({ ...id('The webhook.'), examples: ['whe_1'] }) });
 export const KeyPath = z.object({ id: Id.meta({ ...id('The key, by its id.'), examples: ['1f0c8e5a9b3d7246'] }) });
+/** Of so many digits: each is a number that nothing rounds. */
+const wholeDigits = /^\d{1,15}$/u;
+/** As answers have them, so that what came in an answer can be handed back as it is. */
+const whole = (description: string) => ({ description, type: 'integer', minimum: 0, maximum: 10 ** 15 - 1 });
+
 /** Of what is numbered. */
-const Numbered = z
-  .string()
-  .regex(/^\d{1,15}$/u, 'must be a whole number')
-  .transform(Number);
-export const ParkedPath = WebhookPath.extend({ parkedId: Numbered.describe('The parked event.') });
-export const MessagePath = z.object({ id: Numbered.describe('The message.') });
+const Numbered = z.string().regex(wholeDigits, 'must be a whole number').transform(Number);
+export const ParkedPath = WebhookPath.extend({ parkedId: Numbered.meta(whole('The parked event.')) });
+export const MessagePath = z.object({ id: Numbered.meta(whole('The message.')) });
 /** Of a call that takes nothing. */
 export const NoBody = z.strictObject({}, 'must be empty, or {}').nullish();
 
@@ -59,10 +61,7 @@ export const PageQuery = z.strictObject({
 });
 
 /** Of the log. */
-const Position = z
-  .string('must be given once')
-  .regex(/^\d{1,15}$/u, 'must be a position of the log')
-  .transform(Number);
+const Position = z.string('must be given once').regex(wholeDigits, 'must be a position of the log').transform(Number);
 
 const typesSentence = `must be of ${eventTypes.join(', ')}, with commas in between or given again`;
 
@@ -74,8 +73,13 @@ const EventTypes = z
   .transform((types) => (types.size === eventTypes.length ? null : types));
 
 const logFields = {
-  after: Position.optional().describe('The position behind which to begin.'),
-  type: EventTypes.optional().describe('Only events of these types, with commas in between or given again.'),
+  after: Position.optional().meta(whole('The position behind which to begin.')),
+  type: EventTypes.optional().meta({
+    description: 'Only events of these types, given again or with commas in between.',
+    type: 'array',
+    items: { type: 'string', enum: eventTypes },
+    anyOf: undefined,
+  }),
   user: UserId.optional().meta(id('Only the events of this user.')),
 };
 

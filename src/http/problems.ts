@@ -86,6 +86,9 @@ export const commonHeaders: Readonly<Record<string, string>> = {
   'x-content-type-options': 'nosniff',
 };
 
+/** Of an answer that shows a secret: nobody keeps it, the caller included. */
+export const secretHeaders: Readonly<Record<string, string>> = { 'cache-control': 'no-store' };
+
 /** What is too much for now is not for long. */
 export const overloaded: Problem = {
   type: 'overloaded',

@@ -3,7 +3,7 @@
 import { globSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { openApiPath, openApiText } from '../../docs/openapi.ts';
-import { problemTypes } from '../../src/http/problems.ts';
+import { commonHeaders, problemTypes } from '../../src/http/problems.ts';
 import { Contract, type Document, nameIn, type Operation, readDocument } from '../support/contract.ts';
 import { allRoutes } from '../support/route-table.ts';
 import { namesOf } from '../support/schema-arbitrary.ts';
@@ -43,6 +43,22 @@ test('every route is documented, with the scope that it needs, and none is made 
     return `${method.toUpperCase()} ${path} ${bearer.join(' ')}`;
   });
   expect(documented.toSorted()).toEqual(served.toSorted());
+});
+
+/** For whoever runs the process, and for browsers: probes add what they like to a URL. */
+const lenient = ['/healthz', '/readyz', '/metrics', '/openapi.json', '/docs', '/docs/scalar.js'];
+
+test('every call of the API says which query it takes, be it none: what it does not know is refused, and documented as refused', () => {
+  expect(
+    routes
+      .filter(({ schema }) => schema.querystring === undefined)
+      .map(({ url }) => url)
+      .toSorted(),
+  ).toEqual(lenient.toSorted());
+  for (const route of routes.filter(({ url }) => !lenient.includes(url))) {
+    const { $ref = '' } = operationOf(route).responses['400'] as { readonly $ref?: string };
+    expect(nameIn($ref), route.url).toContain('BadInput');
+  }
 });
 
 test('no route is serialised by what the documents say of it', () => {
@@ -88,6 +104,7 @@ test('every field of every component has a sentence, but for those that a consta
 });
 
 type Schema = Readonly<Record<string, unknown>>;
+type StreamMedia = { readonly example: string; readonly schema: { readonly $ref: string } };
 
 function fieldsOf(value: unknown): [string, Schema][] {
   if (typeof value !== 'object' || value === null) return [];
@@ -154,6 +171,22 @@ describe('the examples are what the schemas say', () => {
     expect(pages.length).toBe(Object.keys(problemTypes).length);
   });
 
+  test('of streams, block by block', () => {
+    const streams = operationsOf(document).flatMap(({ operation }) => {
+      const { content = {} } = (operation.responses['200'] ?? {}) as { content?: Record<string, StreamMedia> };
+      return content['text/event-stream'] === undefined ? [] : [content['text/event-stream']];
+    });
+    const contract = new Contract(document);
+    for (const { example, schema } of streams) {
+      const { contentSchema = {} } = document.components.schemas[nameIn(schema.$ref)] as { contentSchema?: Schema };
+      const [, data = ''] = /^id: \d+\ndata: (.*)\n\n$/.exec(example) ?? [];
+      expect(contract.complaintAbout(contentSchema, JSON.parse(data))).toBeNull();
+      expect(contract.complaintAbout(contentSchema, { reason: 'gone', after: 118 })).toBeNull();
+      expect(contract.complaintAbout(contentSchema, { reason: 'gone' })).not.toBeNull();
+    }
+    expect(streams).toHaveLength(2);
+  });
+
   test('of webhooks', () => {
     for (const [type, { post }] of Object.entries(document.webhooks)) {
       const media = post.requestBody?.content['application/json'];
@@ -163,7 +196,7 @@ describe('the examples are what the schemas say', () => {
   });
 });
 
-test('what is said of an answer is held against it: a field too many, one of another kind, a problem that is not of the call', () => {
+test('what is said of an answer is held against it: a header that nobody wrote down, a field too many, one of another kind, a problem that is not of the call', () => {
   const contract = new Contract(document);
   const [path, contentType] = ['/keys/1f0c8e5a9b3d7246', 'application/json; charset=utf-8'];
   const response = operationOf({ method: 'GET', url: '/keys/:id' }).responses['200'] ?? {};
@@ -174,6 +207,11 @@ test('what is said of an answer is held against it: a field too many, one of ano
   expect(complaint({ ...example, more: 1 })).toContain('more');
   expect(complaint({ ...example, createdAt: 0 })).toContain('createdAt');
   expect(complaint(example, 201)).toContain('201');
+  const withHeaders = (headers: Record<string, string>) =>
+    contract.complaint('GET', path, { status: 200, contentType, headers, body: JSON.stringify(example) });
+  expect(withHeaders({ ...commonHeaders, ratelimit: '"caller";r=1;t=1', date: 'now' })).toBeNull();
+  expect(withHeaders({ 'cache-control': 'no-store' })).toContain('cache-control: no-store');
+  expect(withHeaders({ 'x-more': '1' })).toContain('x-more');
   const problem = JSON.stringify({ type: 'urn:willow:problem:bad-cursor', title: '', status: 400 });
   const seen = { status: 400, contentType: 'application/problem+json', body: problem };
   expect(contract.complaint('GET', path, seen)).not.toBeNull();

@@ -42,6 +42,8 @@ test('a client that is generated from the served document is right by tsc, and g
     wrongLanes: ['lanes'],
     unknownSession: 404,
     withoutKey: 'urn:willow:problem:unauthorized',
-    refused: '404 400 422 422',
+    followed: ['session.ended', 'user.offline'],
+    listed: 2,
+    refused: '404 400 400 400 422 400 422',
   });
 }, 120_000);

@@ -1,6 +1,7 @@
 // The document and the page that shows it are open, and the page can reach nothing but this process.
 
 import { expect, test } from 'vitest';
+import { Contract, readDocument } from '../support/contract.ts';
 import { expectProblem, serve } from './serve.ts';
 
 const paths = ['/openapi.json', '/docs', '/docs/scalar.js'];
@@ -15,6 +16,12 @@ test('the document and its page need no key', async () => {
     'text/javascript; charset=utf-8',
   ]);
   expect(JSON.parse(answers[0]?.body ?? '')).toMatchObject({ openapi: '3.1.0' });
+  const contract = new Contract(await readDocument());
+  for (const [index, { status, headers, body }] of answers.entries()) {
+    const sent = headers as Readonly<Record<string, string>>;
+    const seen = { status, headers: sent, contentType: sent['content-type'], body };
+    expect(contract.complaint('GET', paths[index] ?? '', seen)).toBeNull();
+  }
 });
 
 test('the page asks nothing of anybody else: no address in it leads elsewhere, and its policy would refuse one', async () => {

@@ -19,6 +19,22 @@ function callWith(served: Served, route: Route, headers: Call['headers']): Promi
 
 const guarded = (served: Served) => served.routes.filter(({ scope }) => scope !== 'open');
 
+test('whatever shows a secret is kept by nobody, and nothing else says so', async () => {
+  await using served = await serve();
+  const shown: string[] = [];
+  for (const route of served.routes) {
+    if (route.url.endsWith('stream')) continue;
+    const { status, headers } = await callWith(served, route, {});
+    if (headers['cache-control'] === 'no-store') shown.push(`${route.method} ${route.url} ${status}`);
+  }
+  expect(shown.toSorted()).toEqual([
+    'POST /keys 201',
+    'POST /users/:id/sessions 201',
+    'POST /webhooks 201',
+    'POST /webhooks/:id/rotate 200',
+  ]);
+});
+
 describe('a stored key', () => {
   test.each(scopes)('with the scope %s opens the routes of that scope, and no others', async (scope) => {
     const key = minted([scope]);

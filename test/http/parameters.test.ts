@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { UserId } from '../../src/core/ids.ts';
+import { bodyOf, json, pathOf } from './calls.ts';
 import { expectProblem, ports, type Served, serve } from './serve.ts';
 
 const seen: (string | null)[] = [];
@@ -144,6 +145,19 @@ test.each([
   const { errors } = expectProblem(await served.call({ method, path }), 400, 'bad-input');
   expect(errors).toEqual([{ in: 'query', name, detail: 'is not known' }]);
   expect(seen).toEqual([]);
+});
+
+test('no call of the API does anything when it is asked with something that it does not know', async () => {
+  const lenient = /^\/(?:healthz|readyz|metrics|openapi\.json|docs)/u;
+  const calls = served.routes.filter(({ url }) => !lenient.test(url));
+  for (const route of calls) {
+    const path = `${pathOf(route)}?dryRun=true`;
+    const answer = await served.call({ method: route.method, path, headers: json, ...bodyOf(route) });
+    expect(answer.status, `${route.method} ${path}`).toBe(400);
+    if (route.method === 'HEAD') continue;
+    expect(expectProblem(answer, 400, 'bad-input').errors?.map(({ name }) => name)).toEqual(['dryRun']);
+  }
+  expect(calls.length).toBeGreaterThan(40);
 });
 
 test('an empty query asks for nothing, and is answered', async () => {

@@ -1,12 +1,14 @@
 // What the OpenAPI document promises of an answer, held against the answer that came: its status is one of the call's, a problem is one
-// that the call may have, and the body is what the schema says, without a member that nobody wrote down.
+// that the call may have, its headers are those of the answer, and the body is what the schema says, without a member that nobody wrote
+// down.
 
 import { z } from 'zod';
 import { openApiText } from '../../docs/openapi.ts';
+import { commonHeaders } from '../../src/http/problems.ts';
 
 type Json = { readonly [key: string]: unknown };
 type Media = { readonly schema: Json; readonly example?: unknown; readonly examples?: Json };
-type Response = { readonly content?: Readonly<Record<string, Media>> };
+type Response = { readonly headers?: Json; readonly content?: Readonly<Record<string, Media>> };
 export type Operation = {
   readonly operationId: string;
   readonly parameters?: readonly { readonly name: string; readonly in: string; readonly description?: string }[];
@@ -27,6 +29,8 @@ export type Document = {
 export type AnswerSeen = {
   readonly status: number;
   readonly contentType: string | undefined;
+  /** Left out: nobody looked. */
+  readonly headers?: Readonly<Record<string, string | undefined>>;
   readonly body: string;
 };
 
@@ -57,13 +61,15 @@ export class Contract {
   }
 
   /** What is wrong with the answer; null: nothing. */
-  complaint(method: string, target: string, { status, contentType, body }: AnswerSeen): string | null {
+  complaint(method: string, target: string, { status, contentType, headers = {}, body }: AnswerSeen): string | null {
     const operation = operationAt(this.#document, method, target);
     if (operation === undefined) return status >= 400 ? null : 'no such operation is documented';
     const named = operation.responses[status] ?? (status >= 400 ? operation.responses['default'] : undefined);
     if (named === undefined) return `${operation.operationId} does not document ${status}`;
     this.seen.add(`${operation.operationId} ${status}`);
     const response = '$ref' in named ? this.#document.components.responses[nameIn(String(named.$ref))] : named;
+    const undeclared = undeclaredIn(headers, response?.headers ?? {});
+    if (undeclared.length > 0) return `${operation.operationId} ${status} does not document ${undeclared.join(', ')}`;
     if (response?.content === undefined) return body === '' ? null : `${operation.operationId} documents no body`;
     const type = contentType?.split(';')[0] ?? '';
     const media = response.content[type];
@@ -92,6 +98,24 @@ export class Contract {
       JSON.parse(text.replaceAll('#/components/schemas/', '#/$defs/')) as Parameters<typeof z.fromJSONSchema>[0],
     );
   }
+}
+
+/** Of HTTP itself, on any answer. */
+const ofAnyMessage = new Set([
+  'connection',
+  'content-length',
+  'content-type',
+  'date',
+  'keep-alive',
+  'transfer-encoding',
+]);
+
+/** The document says once what every answer has; whatever is otherwise is said where it is. */
+function undeclaredIn(sent: Readonly<Record<string, string | undefined>>, declared: Json): readonly string[] {
+  const names = new Set(Object.keys(declared).map((name) => name.toLowerCase()));
+  return Object.entries(sent)
+    .filter(([name, value]) => !ofAnyMessage.has(name) && !names.has(name) && value !== commonHeaders[name])
+    .map(([name, value]) => `the header ${name}: ${value}`);
 }
 
 function isShape(value: unknown): value is Json {

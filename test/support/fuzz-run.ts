@@ -60,7 +60,7 @@ function checkContract(
   { status, headers, body }: RawAnswer,
 ): void {
   if (method === 'HEAD') return;
-  const complaint = contract.complaint(method, target, { status, contentType: headers['content-type'], body });
+  const complaint = contract.complaint(method, target, { status, contentType: headers['content-type'], headers, body });
   if (complaint !== null) throw new Error(`${method} ${target}: ${complaint}: ${body.slice(0, 2_000)}`);
 }
 

@@ -64,12 +64,12 @@ function targets(route: Route, words: readonly string[]): Arbitrary<string> {
   const path = fc
     .tuple(given, fc.array(piece, { minLength: 3, maxLength: 3 }), fc.nat(7))
     .map(([values, odd, which]) => {
-      const known = values as Readonly<Record<string, string | undefined>>;
+      const known = values as Readonly<Record<string, string | number | undefined>>;
       let place = 0;
       return route.url.replaceAll(/:(\w+)/gu, (_whole, name: string) => {
         place += 1;
         const spoiled = odd[place - 1] ?? '';
-        return which === place ? spoiled : encoded(known[name] ?? spoiled);
+        return which === place ? spoiled : encoded(String(known[name] ?? spoiled));
       });
     });
   const name = fc.constantFrom(

@@ -43,10 +43,7 @@ function valuesOfJson(schema: JsonSchema, words: readonly string[]): Arbitrary<u
     case 'string':
       return texts(schema, words);
     case 'integer':
-      return fc.integer({
-        min: Math.max(schema.minimum ?? 0, -(2 ** 31)),
-        max: Math.min(schema.maximum ?? 99, 2 ** 31 - 1),
-      });
+      return integers(schema, words);
     case 'number':
       return fc.oneof(fc.nat(100), fc.double({ min: schema.minimum ?? 0, max: schema.maximum ?? 1e9, noNaN: true }));
     case 'boolean':
@@ -64,6 +61,14 @@ function valuesOfJson(schema: JsonSchema, words: readonly string[]): Arbitrary<u
     default:
       return fc.oneof(fc.constantFrom(...words), fc.jsonValue({ maxDepth: 2 }));
   }
+}
+
+/** Those that mean something to the server, too. */
+function integers({ minimum = 0, maximum = 99 }: JsonSchema, words: readonly string[]): Arbitrary<number> {
+  const any = fc.integer({ min: Math.max(minimum, -(2 ** 31)), max: Math.min(maximum, 2 ** 31 - 1) });
+  const known = words.filter((word) => /^\d{1,15}$/u.test(word)).map(Number);
+  const fitting = known.filter((value) => value >= minimum && value <= maximum);
+  return fitting.length === 0 ? any : fc.oneof(any, fc.constantFrom(...fitting));
 }
 
 function texts({ pattern, format, minLength = 0, maxLength = 40 }: JsonSchema, words: readonly string[]) {

@@ -5,6 +5,7 @@ import createClient from 'openapi-fetch';
 import type { components, paths } from './generated/willow.d.ts';
 
 type Event = components['schemas']['Event'];
+type Willow = ReturnType<typeof createClient<paths>>;
 type Problem = { readonly type: string };
 
 /** In the order in which it was found out; each name is that of a test's expectation. */
@@ -16,6 +17,8 @@ export type Tour = {
   readonly wrongLanes: readonly string[];
   readonly unknownSession: number;
   readonly withoutKey: string;
+  readonly followed: readonly string[];
+  readonly listed: number;
   readonly refused: string;
 };
 
@@ -40,6 +43,8 @@ export async function tour(baseUrl: string, key: string): Promise<Tour> {
   const statuses: readonly ('online' | 'lost')[] = after.sessions.map(({ status }) => status);
   if (statuses.length !== 1) throw new Error('one session is live');
 
+  await willow.POST('/users/{id}/sessions', { params: { path: { id: 'bob' } }, body: { live: true } });
+
   const sessionPath = { ...path, sessionId: prepared.sessionId };
   await willow.DELETE('/users/{id}/sessions/{sessionId}', { params: { path: sessionPath } });
   const ended = known(await willow.GET('/users/{id}/sessions', { params: { path, query: { limit: 10 } } }));
@@ -61,6 +66,8 @@ export async function tour(baseUrl: string, key: string): Promise<Tour> {
     wrongLanes: wrong.error?.type === 'urn:willow:problem:bad-body' ? wrong.error.errors.map(({ name }) => name) : [],
     unknownSession: unknown.error?.status ?? 0,
     withoutKey: refusal.error?.type ?? '',
+    followed: await followed(willow),
+    listed: await listed(willow),
     refused: await misused(willow),
   };
 }
@@ -83,8 +90,26 @@ function reasonOf(event: Event): string[] {
   }
 }
 
+/** A position that came in an answer is handed back as it is, and several types as a list. */
+async function followed(willow: Willow): Promise<readonly string[]> {
+  const first = known(await willow.GET('/events', { params: { query: { limit: 1 } } }));
+  const query = { after: first.position, type: ['session.ended', 'user.offline'] satisfies Event['type'][] };
+  const next = known(await willow.GET('/events', { params: { query } }));
+  return next.data.map(({ type }) => type);
+}
+
+/** How many live sessions are told, where they are asked for. */
+async function listed(willow: Willow): Promise<number> {
+  const { data } = known(await willow.GET('/presence', { params: { query: { sessions: true } } }));
+  const body = { userIds: ['bob'] };
+  const asked = known(await willow.POST('/presence/query', { params: { query: { sessions: true } }, body }));
+  const untold = known(await willow.GET('/presence', { params: { query: { sessions: false } } }));
+  if (untold.data.some(({ sessions }) => sessions !== undefined)) throw new Error('sessions that nobody asked for');
+  return [...data, ...asked.data].flatMap(({ sessions }) => sessions ?? []).length;
+}
+
 /** Each of these is refused by the types, and by the service. */
-async function misused(willow: ReturnType<typeof createClient<paths>>): Promise<string> {
+async function misused(willow: Willow): Promise<string> {
   // @ts-expect-error There is no such call.
   const nowhere = await willow.GET('/nowhere', {});
   const path = { id: 'ada' };
@@ -92,7 +117,13 @@ async function misused(willow: ReturnType<typeof createClient<paths>>): Promise<
     // @ts-expect-error There is no such parameter.
     await willow.GET('/users/{id}/sessions', { params: { path, query: { offset: 1 } } }),
     // @ts-expect-error There is no such event.
+    await willow.GET('/events', { params: { query: { type: ['user.gone'] } } }),
+    // @ts-expect-error A position is a number.
+    await willow.GET('/events', { params: { query: { after: 'the end' } } }),
+    // @ts-expect-error There is no such event.
     await willow.POST('/webhooks', { body: { url: 'https://example.com/hook', events: ['user.gone'] } }),
+    // @ts-expect-error A number is asked for, and a text is none.
+    await willow.GET('/quarantine/{id}', { params: { path: { id: 'first' } } }),
     // @ts-expect-error A key has scopes.
     await willow.POST('/keys', { body: { name: 'billing' } }),
   ];

@@ -24,7 +24,9 @@ export const getApiPage: Operation = {
   tag: 'operation',
   summary: 'This document as a page',
   description: 'For a browser. The page asks nothing of anybody but this process.',
-  answers: { 200: { description: 'The page.', schema: Page, contentType: 'text/html' } },
+  answers: {
+    200: { description: 'The page.', schema: Page, contentType: 'text/html', headers: ['Content-Security-Policy'] },
+  },
 };
 
 export const getApiPageScript: Operation = {
@@ -32,5 +34,12 @@ export const getApiPageScript: Operation = {
   tag: 'operation',
   summary: 'The script of the page',
   description: 'What shows the document in the page; it comes with Willow.',
-  answers: { 200: { description: 'The script.', schema: Script, contentType: 'text/javascript' } },
+  answers: {
+    200: {
+      description: 'The script.',
+      schema: Script,
+      contentType: 'text/javascript',
+      headers: ['Content-Security-Policy', 'Max-Age'],
+    },
+  },
 };

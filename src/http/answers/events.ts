@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { WireEvent } from '../../core/wire-event.ts';
 import { named, type Operation, pageOf } from '../openapi/operation.ts';
+import { streamOf } from './streams.ts';
 
 export const AnyEvent = WireEvent.register(named, { id: 'Event' });
 export const UserEventPage = pageOf(AnyEvent, 'UserEventPage');
@@ -45,10 +46,10 @@ const EventPage = z
   })
   .register(named, { id: 'EventPage' });
 
-const EventStream = z
-  .string()
-  .describe('Blocks of `id` and `data`: the position of an event, and the event as JSON.')
-  .register(named, { id: 'EventStream' });
+const EventStream = streamOf(
+  'Event',
+  'Blocks of `id` and `data`: the position of an event, and the event as JSON; and the last one, `event: closing`.',
+).register(named, { id: 'EventStream' });
 
 export const listEvents: Operation = {
   id: 'listEvents',
@@ -77,6 +78,7 @@ export const streamEvents: Operation = {
       description: 'The stream.',
       schema: EventStream,
       contentType: 'text/event-stream',
+      headers: ['No-Store', 'X-Accel-Buffering'],
       example: `id: 118\ndata: ${JSON.stringify(ended)}\n\n`,
     },
   },

@@ -56,7 +56,7 @@ export const createKey: Operation = {
   answers: {
     201: {
       description: 'The key.',
-      headers: ['Location'],
+      headers: ['Location', 'No-Store'],
       schema: NewApiKey,
       example: { key: 'willow_1f0c8e5a9b3d7246_5a9c…', ...key } satisfies z.input<typeof NewApiKey>,
     },

@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { named, type Operation } from '../openapi/operation.ts';
 import { LiveSession, phone } from './sessions.ts';
+import { streamOf } from './streams.ts';
 
 export const Presence = z
   .object({
@@ -30,10 +31,21 @@ const PastPresence = z
 /** With a time the past is told, of which less is known. */
 export const PresenceAnswer = z.union([Presence, PastPresence]).register(named, { id: 'PresenceAnswer' });
 
-const PresenceStream = z
-  .string()
-  .describe('Blocks of `id` and `data`: a position of the log, and the presence as JSON.')
-  .register(named, { id: 'PresenceStream' });
+const PresenceStream = streamOf(
+  'Presence',
+  'Blocks of `id` and `data`: a position of the log, and the presence as JSON; and the last one, `event: closing`.',
+).register(named, { id: 'PresenceStream' });
+
+const ada = {
+  userId: '42',
+  status: 'online',
+  since: '2026-11-23T08:00:00.000Z',
+  lastSeenAt: '2026-11-23T08:20:00.000Z',
+  sequence: 7,
+  sessions: [phone],
+  asOf: '2026-11-23T08:30:00.000Z',
+  stale: false,
+} satisfies z.input<typeof Presence>;
 
 export const getPresence: Operation = {
   id: 'getPresence',
@@ -47,16 +59,7 @@ export const getPresence: Operation = {
       description: 'The user, and the sessions that are live.',
       headers: ['ETag'],
       schema: PresenceAnswer,
-      example: {
-        userId: '42',
-        status: 'online',
-        since: '2026-11-23T08:00:00.000Z',
-        lastSeenAt: '2026-11-23T08:20:00.000Z',
-        sequence: 7,
-        sessions: [phone],
-        asOf: '2026-11-23T08:30:00.000Z',
-        stale: false,
-      } satisfies z.input<typeof Presence>,
+      example: ada,
     },
     304: { description: 'Nothing but `asOf` is different from what the caller has.', headers: ['ETag'] },
   },
@@ -75,7 +78,8 @@ export const streamPresence: Operation = {
       description: 'The stream.',
       schema: PresenceStream,
       contentType: 'text/event-stream',
-      example: 'id: 118\ndata: {"userId":"42","status":"offline","since":"2026-11-23T08:20:05.000Z"}\n\n',
+      headers: ['No-Store', 'X-Accel-Buffering'],
+      example: `id: 118\ndata: ${JSON.stringify(ada)}\n\n`,
     },
   },
   problems: ['too-many-streams'],

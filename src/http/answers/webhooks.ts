@@ -69,6 +69,7 @@ const webhook = {
 const shown: Answer = { description: 'The webhook as it is now.', schema: Webhook, example: webhook };
 const withSecret: Answer = {
   description: 'The webhook, with its secret.',
+  headers: ['No-Store'],
   schema: WebhookWithSecret,
   example: { ...webhook, secret: 'whsec_c2VjcmV0' },
 };
@@ -85,7 +86,7 @@ export const createWebhook: Operation = {
     description: 'Only `url` is needed.',
     example: { url: webhook.url, description: 'billing', events: ['user.offline'], enabled: false },
   },
-  answers: { 201: { ...withSecret, headers: ['Location'] } },
+  answers: { 201: { ...withSecret, headers: ['Location', 'No-Store'] } },
   problems: ['too-many-webhooks', 'events-gone', 'no-secret-key'],
 };
 

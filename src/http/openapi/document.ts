@@ -18,7 +18,10 @@ const info = {
     'Willow knows who is online and says so the moment somebody is gone: it stands beside an MQTT broker and turns Last Wills into',
     'logouts that last. JSON in camelCase, times in ISO 8601 UTC. Lists are `{data, nextCursor}`. What is not what was asked for is',
     '`application/problem+json` (RFC 9457) with a stable `type`. Members that a client does not know may be added to any answer: ignore',
-    'them. Where no `API_KEY` is set no key is needed, and this machine alone is served.',
+    'them. Where no `API_KEY` is set no key is needed, and this machine alone is served. Whatever has GET has HEAD too: the same status',
+    'and headers, without the body. Every answer has `Cache-Control: private, no-cache` where nothing else is said of it,',
+    '`X-Content-Type-Options: nosniff`, `Referrer-Policy: no-referrer`, `Cross-Origin-Resource-Policy: same-origin` and a',
+    '`Content-Security-Policy` that allows nothing; pages of the origins that may call are told so by those of CORS.',
   ].join(' '),
   contact: { name: 'Willow' },
   license: { name: 'MIT', identifier: 'MIT' },
@@ -79,7 +82,7 @@ function finished(paths: Paths, routes: readonly RouteOptions[]): Json {
       const taken: Taken = {
         method,
         scope: route.config?.scope ?? 'open',
-        hasParameters: parameters.length > 0,
+        hasParameters: takesParameters(route),
         hasCursor: parameters.some(({ name }) => name === 'cursor'),
         hasBody: body !== undefined,
       };
@@ -106,7 +109,7 @@ function finished(paths: Paths, routes: readonly RouteOptions[]): Json {
 }
 
 const requestHeaderTexts: Readonly<Record<RequestHeaderName, readonly [description: string, example: string]>> = {
-  'If-None-Match': ['The `ETag` of an answer that the caller has: 304 where it is still right.', 'W/"7.a1b2c3"'],
+  'If-None-Match': ['The `ETag` of an answer that the caller has: 304 where it is still right.', 'W/"1-7"'],
   'Last-Event-ID': ['The `id` of the last message that came: it goes on behind it.', '118'],
 };
 
@@ -129,6 +132,11 @@ function nameBody(entry: Json, { body }: Operation, bodies: Record<string, unkno
   bodies[body.name] = given.content['application/json']?.schema;
   const media = { schema: { $ref: `#/components/schemas/${body.name}` }, example: body.example };
   return { description: body.description, content: { 'application/json': media } };
+}
+
+/** One that takes no query says so by a schema without names, and refuses all that it does not know. */
+function takesParameters({ schema }: RouteOptions): boolean {
+  return [schema?.params, schema?.querystring, schema?.headers].some((part) => part !== undefined);
 }
 
 function needsBody({ schema }: RouteOptions): boolean {
@@ -159,7 +167,8 @@ function tidied<Value>(document: Value): Value {
 }
 
 function tidiedSchema({ pattern, anyOf, ...schema }: Json): Json {
-  const isKnown = pattern === undefined || schema['format'] === 'date-time' || schema['type'] === 'integer';
+  const { type, format } = schema;
+  const isKnown = pattern === undefined || format === 'date-time' || type === 'integer' || type === 'boolean';
   const [one, other, more] = Array.isArray(anyOf) ? (anyOf as readonly Json[]) : [];
   if (other?.['type'] === 'null' && more === undefined && typeof one?.['type'] === 'string' && !('enum' in one)) {
     return { ...schema, ...one, type: [one['type'], 'null'], ...(!isKnown && { pattern }) };

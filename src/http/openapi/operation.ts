@@ -21,7 +21,7 @@ export const tags = {
 export type Tag = keyof typeof tags;
 
 /** Of answers that are what was asked for; those of problems follow from their type. */
-export type HeaderName = 'ETag' | 'Location' | 'No-Store';
+export type HeaderName = 'Content-Security-Policy' | 'ETag' | 'Location' | 'Max-Age' | 'No-Store' | 'X-Accel-Buffering';
 
 /** Headers that a call reads as they come, and that no schema validates. */
 export type RequestHeaderName = 'If-None-Match' | 'Last-Event-ID';

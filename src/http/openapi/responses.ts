@@ -52,7 +52,7 @@ export class Responses {
   readonly components = new Map<string, Json>();
 
   constructor() {
-    this.components.set(anyProblem, problemResponse(anywhere));
+    this.components.set(anyProblem, problemResponse(anywhere, false));
   }
 
   of(operation: Operation, taken: Taken): Json {
@@ -62,8 +62,11 @@ export class Responses {
     }
     const byStatus = Map.groupBy(problemsOf(operation, taken), (type) => problemTypes[type].status);
     for (const [status, types] of [...byStatus].toSorted(([one], [other]) => one - other)) {
-      const name = [...new Set(types)].map((type) => problemSchemas[type].name).join('Or');
-      this.components.set(name, problemResponse(types));
+      const isCounted = taken.scope !== 'open' && !isRefusedUnseen(status);
+      const isOpenly = taken.scope === 'open' && !isRefusedUnseen(status);
+      const names = [...new Set(types)].map((type) => problemSchemas[type].name).join('Or');
+      const name = isOpenly ? `Open${names}` : names;
+      this.components.set(name, problemResponse(types, isCounted));
       responses[status] = { $ref: `#/components/responses/${name}` };
     }
     return { ...responses, default: { $ref: `#/components/responses/${anyProblem}` } };
@@ -83,18 +86,24 @@ function answerOf(answer: Operation['answers'][number], isCounted: boolean): Jso
   };
 }
 
+/** Before it is known who calls, nothing is counted. */
+function isRefusedUnseen(status: number): boolean {
+  return status === 401 || status === 403;
+}
+
 /** Statuses that come with headers of their own. */
 const headersOfStatus: Readonly<Record<number, readonly string[]>> = {
   401: ['WWW-Authenticate'],
   403: ['WWW-Authenticate'],
-  429: ['Retry-After', 'RateLimit', 'RateLimit-Policy'],
+  429: ['Retry-After', 'RateLimit-Policy'],
   503: ['Retry-After'],
 };
 
-function problemResponse(types: readonly ProblemType[]): Json {
+function problemResponse(types: readonly ProblemType[], isCounted: boolean): Json {
   const unique = [...new Set(types)];
   const headers = new Set(unique.flatMap((type) => headersOfStatus[problemTypes[type].status] ?? []));
   if (unique.includes('method-not-allowed')) headers.add('Allow');
+  if (isCounted) headers.add('RateLimit');
   const refs = unique.map((type) => ({ $ref: `#/components/schemas/${problemSchemas[type].name}Problem` }));
   const [first] = refs;
   const schema =
@@ -117,7 +126,7 @@ function headerRefs(names: readonly string[]): Json {
   return Object.fromEntries(names.map((name) => [headerNames[name] ?? name, { $ref: `#/components/headers/${name}` }]));
 }
 
-const headerNames: Readonly<Record<string, string>> = { 'No-Store': 'Cache-Control' };
+const headerNames: Readonly<Record<string, string>> = { 'Max-Age': 'Cache-Control', 'No-Store': 'Cache-Control' };
 
 const header = (description: string, example: string | number, type = 'string') => ({
   description,
@@ -127,11 +136,20 @@ const header = (description: string, example: string | number, type = 'string') 
 
 export const headers: Readonly<Record<string, Json>> = {
   Allow: header('The methods that there are at this address.', 'GET, HEAD'),
-  ETag: header('Of everything in the answer but `asOf`: handed back as `If-None-Match`.', 'W/"7.a1b2c3"'),
+  'Content-Security-Policy': header(
+    'What the page may load: nothing from elsewhere.',
+    "default-src 'none'; script-src 'self'",
+  ),
+  ETag: header(
+    'Of everything in the answer but `asOf`: handed back as `If-None-Match`. The past, asked for with `at`, has none.',
+    'W/"1-7"',
+  ),
   Location: header('Where what was made is found.', '/keys/1f0c8e5a9b3d7246'),
-  'No-Store': header('That nobody keeps the answer: what is in it is secret.', 'no-store'),
+  'Max-Age': header('How long it may be kept.', 'public, max-age=3600'),
+  'No-Store': header('That nobody keeps the answer: there is a secret in it, or it has no end.', 'no-store'),
   RateLimit: header('How many requests the caller has left, and for how many seconds.', '"caller";r=999998;t=47'),
   'RateLimit-Policy': header('How many requests a caller has in how many seconds.', '"caller";q=1000000;w=60'),
+  'X-Accel-Buffering': header('That nginx passes on what comes, and collects nothing.', 'no'),
   'Retry-After': header('After how many seconds to try again.', 5, 'integer'),
   'WWW-Authenticate': header(
     'What is wrong with the key, as RFC 6750 has it.',

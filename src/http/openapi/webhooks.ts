@@ -76,6 +76,16 @@ const parameters = [
   ),
 ];
 
+const traceparent = {
+  ...parameter(
+    'traceparent',
+    'string',
+    'Where Willow is set to send traces: that of the event, of the first one in a batch, by W3C Trace Context.',
+    '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+  ),
+  required: false,
+};
+
 function parameter(name: string, type: string, description: string, example: string | number): Json {
   return { name, in: 'header', required: true, description, schema: { type }, example };
 }
@@ -109,7 +119,8 @@ export function webhooksSection(): Json {
         summary,
         description: `Sent to every webhook that wants it, signed by Standard Webhooks 1.0.0, at least once, in the order of each user.`,
         security: [],
-        parameters,
+        // A test is of no event, and in no trace.
+        parameters: type === 'webhook.test' ? parameters : [...parameters, traceparent],
         requestBody: { required: true, content: { 'application/json': media } },
         responses,
       };

@@ -11,7 +11,7 @@ import {
 import { callerOf } from '../auth.ts';
 import { type Cursor, defineCursor, sendPage } from '../cursor.ts';
 import type { Caller, HttpServer } from '../instance.ts';
-import { NoBody, PageQuery, ParkedPath, WebhookPath } from '../parameters.ts';
+import { NoBody, NoQuery, PageQuery, ParkedPath, WebhookPath } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
 import { attemptBody, type LoggedEvent, parkedBody } from '../render.ts';
 
@@ -109,7 +109,7 @@ function parkedRoutes(app: HttpServer, { retryParked, removeParked }: AttemptsPo
     '/webhooks/:id/parked/retry',
     {
       config: { scope: 'webhooks:admin', operation: retryParkedEvents },
-      schema: { params: WebhookPath, body: NoBody },
+      schema: { params: WebhookPath, querystring: NoQuery, body: NoBody },
     },
     async (request, reply) => {
       const count = await retryParked(request.params.id, null, callerOf(request));
@@ -120,7 +120,10 @@ function parkedRoutes(app: HttpServer, { retryParked, removeParked }: AttemptsPo
 
   app.post(
     '/webhooks/:id/parked/:parkedId/retry',
-    { config: { scope: 'webhooks:admin', operation: retryParkedEvent }, schema: { params: ParkedPath, body: NoBody } },
+    {
+      config: { scope: 'webhooks:admin', operation: retryParkedEvent },
+      schema: { params: ParkedPath, querystring: NoQuery, body: NoBody },
+    },
     async (request, reply) => {
       const count = await retryParked(request.params.id, request.params.parkedId, callerOf(request));
       if (count === null) return sendProblem(reply, { type: 'unknown-webhook' });
@@ -131,7 +134,10 @@ function parkedRoutes(app: HttpServer, { retryParked, removeParked }: AttemptsPo
 
   app.delete(
     '/webhooks/:id/parked/:parkedId',
-    { config: { scope: 'webhooks:admin', operation: deleteParkedEvent }, schema: { params: ParkedPath } },
+    {
+      config: { scope: 'webhooks:admin', operation: deleteParkedEvent },
+      schema: { params: ParkedPath, querystring: NoQuery },
+    },
     async (request, reply) => {
       const wasThere = await removeParked(request.params.id, request.params.parkedId, callerOf(request));
       if (wasThere === null) return sendProblem(reply, { type: 'unknown-webhook' });

@@ -8,7 +8,7 @@ import { defineCursor, sendPage } from '../cursor.ts';
 import type { Caller, HttpServer, Scope } from '../instance.ts';
 import { NewKey } from '../key-bodies.ts';
 import { KeyPath, NoQuery, PageQuery, timeMsMax } from '../parameters.ts';
-import { sendProblem } from '../problems.ts';
+import { secretHeaders, sendProblem } from '../problems.ts';
 import { keyBody } from '../render.ts';
 
 const Place = z.strictObject({ createdAtMs: z.int().min(0).max(timeMsMax), id: z.string().regex(/^\w{1,64}$/u) });
@@ -48,7 +48,7 @@ export type KeysPort = {
 export function keyRoutes(app: HttpServer, port: KeysPort): void {
   app.post(
     '/keys',
-    { config: { scope: 'keys:admin', operation: createKey }, schema: { body: NewKey } },
+    { config: { scope: 'keys:admin', operation: createKey }, schema: { querystring: NoQuery, body: NewKey } },
     async (request, reply) => {
       const { name, scopes, expiresAt } = request.body;
       const { id, key, digest } = mintKey();
@@ -56,7 +56,7 @@ export function keyRoutes(app: HttpServer, port: KeysPort): void {
       if (made.kind === 'too-many') {
         return sendProblem(reply, { type: 'too-many-keys', detail: `at most ${made.keysMax}` });
       }
-      reply.code(201).header('location', `/keys/${id}`);
+      reply.code(201).header('location', `/keys/${id}`).headers(secretHeaders);
       const { id: _id, ...shown } = keyBody(made.key);
       return reply.send({ id, key, ...shown });
     },
@@ -77,7 +77,7 @@ export function keyRoutes(app: HttpServer, port: KeysPort): void {
 
   app.get(
     '/keys/:id',
-    { config: { scope: 'keys:admin', operation: getKey }, schema: { params: KeyPath } },
+    { config: { scope: 'keys:admin', operation: getKey }, schema: { params: KeyPath, querystring: NoQuery } },
     async (request, reply) => {
       const key = await port.get(request.params.id);
       return key === null ? sendProblem(reply, { type: 'unknown-key' }) : keyBody(key);

@@ -7,7 +7,7 @@ import { prepareSession } from '../answers/sessions.ts';
 import { callerOf } from '../auth.ts';
 import type { Caller, HttpServer } from '../instance.ts';
 import { NoQuery, UserPath } from '../parameters.ts';
-import { sendProblem } from '../problems.ts';
+import { secretHeaders, sendProblem } from '../problems.ts';
 import { preparedBody } from '../render.ts';
 import { IdempotencyHeader, NewSession } from '../session-bodies.ts';
 
@@ -47,7 +47,7 @@ export function preparedSessionRoutes(app: HttpServer, { prepare }: PreparePort)
       const prepared = await prepare({ ...request.body, userId, caller: callerOf(request), idempotencyKey });
       if (prepared.kind !== 'prepared') return refuse(reply, prepared);
       // Whoever holds the ticket speaks for the session.
-      reply.code(201).header('cache-control', 'no-store');
+      reply.code(201).headers(secretHeaders);
       return reply.send(preparedBody(prepared));
     },
   );

@@ -47,10 +47,11 @@ const cursor = defineCursor('presence', z.strictObject({ after: UserId, position
 
 const flagSentence = 'must be true or false, given once';
 const Flag = z
-  .enum(['true', 'false'], flagSentence)
-  .default('false')
+  .string(flagSentence)
+  .regex(/^(?:true|false)$/u, flagSentence)
   .transform((text) => text === 'true')
-  .meta({ description: 'Whether the sessions are told too.', enum: ['true', 'false'], default: 'false' });
+  .default(false)
+  .meta({ description: 'Whether the sessions are told too; false unless said.', type: 'boolean' });
 const QueryQuery = z.strictObject({ sessions: Flag });
 const ListQuery = PageQuery.extend({
   status: z

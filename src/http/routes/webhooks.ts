@@ -19,8 +19,8 @@ import { callerOf } from '../auth.ts';
 import { defineCursor, sendPage } from '../cursor.ts';
 import { badBody } from '../failures.ts';
 import type { Caller, HttpServer } from '../instance.ts';
-import { NoBody, PageQuery, timeMsMax, WebhookPath } from '../parameters.ts';
-import { eventsGone, sendProblem } from '../problems.ts';
+import { NoBody, NoQuery, PageQuery, timeMsMax, WebhookPath } from '../parameters.ts';
+import { eventsGone, secretHeaders, sendProblem } from '../problems.ts';
 import { webhookBody } from '../render.ts';
 import {
   type ChangedWebhook,
@@ -90,6 +90,8 @@ export type WebhooksPort = {
   readonly test: (id: string) => Promise<{ readonly kind: 'sent'; readonly result: TestResult } | WebhookRefusal>;
 };
 
+const one = { params: WebhookPath, querystring: NoQuery };
+
 /** A body that is far too large a URL is still one that can be told so. */
 const bodyLimit = 256 * 1024;
 
@@ -99,11 +101,15 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
 
   app.post(
     '/webhooks',
-    { config: { scope: 'webhooks:admin', operation: createWebhook }, bodyLimit, schema: { body: New } },
+    {
+      config: { scope: 'webhooks:admin', operation: createWebhook },
+      bodyLimit,
+      schema: { querystring: NoQuery, body: New },
+    },
     async (request, reply) => {
       const made = await port.create(request.body, callerOf(request));
       if (made.kind !== 'done') return refuse(reply, made);
-      reply.code(201).header('location', `/webhooks/${made.webhook.id}`);
+      reply.code(201).header('location', `/webhooks/${made.webhook.id}`).headers(secretHeaders);
       return reply.send({ ...webhookBody(made.webhook), secret: made.secret });
     },
   );
@@ -123,7 +129,7 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
 
   app.get(
     '/webhooks/:id',
-    { config: { scope: 'webhooks:admin', operation: getWebhook }, schema: { params: WebhookPath } },
+    { config: { scope: 'webhooks:admin', operation: getWebhook }, schema: one },
     async (request, reply) => {
       const webhook = await port.get(request.params.id);
       return webhook === null ? refuse(reply, { kind: 'unknown' }) : webhookBody(webhook);
@@ -135,14 +141,14 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
     {
       config: { scope: 'webhooks:admin', operation: updateWebhook },
       bodyLimit,
-      schema: { params: WebhookPath, body: Changed },
+      schema: { ...one, body: Changed },
     },
     async (request, reply) => answer(reply, await port.change(request.params.id, request.body, callerOf(request))),
   );
 
   app.delete(
     '/webhooks/:id',
-    { config: { scope: 'webhooks:admin', operation: deleteWebhook }, schema: { params: WebhookPath } },
+    { config: { scope: 'webhooks:admin', operation: deleteWebhook }, schema: one },
     async (request, reply) => {
       const wasThere = await port.remove(request.params.id, callerOf(request));
       return wasThere ? reply.code(204).send() : refuse(reply, { kind: 'unknown' });
@@ -154,17 +160,17 @@ export function webhookRoutes(app: HttpServer, port: WebhooksPort): void {
 export function webhookActionRoutes(app: HttpServer, port: WebhooksPort): void {
   app.post(
     '/webhooks/:id/rotate',
-    { config: { scope: 'webhooks:admin', operation: rotateSecret }, schema: { params: WebhookPath, body: NoBody } },
+    { config: { scope: 'webhooks:admin', operation: rotateSecret }, schema: { ...one, body: NoBody } },
     async (request, reply) => {
       const rotated = await port.rotate(request.params.id, callerOf(request));
       if (rotated.kind !== 'done') return refuse(reply, rotated);
-      return { ...webhookBody(rotated.webhook), secret: rotated.secret };
+      return reply.headers(secretHeaders).send({ ...webhookBody(rotated.webhook), secret: rotated.secret });
     },
   );
 
   app.post(
     '/webhooks/:id/test',
-    { config: { scope: 'webhooks:admin', operation: testWebhook }, schema: { params: WebhookPath, body: NoBody } },
+    { config: { scope: 'webhooks:admin', operation: testWebhook }, schema: { ...one, body: NoBody } },
     async (request, reply) => {
       const tested = await port.test(request.params.id);
       if (tested.kind !== 'sent') return refuse(reply, tested);
@@ -175,16 +181,13 @@ export function webhookActionRoutes(app: HttpServer, port: WebhooksPort): void {
 
   app.post(
     '/webhooks/:id/enable',
-    { config: { scope: 'webhooks:admin', operation: enableWebhook }, schema: { params: WebhookPath, body: NoBody } },
+    { config: { scope: 'webhooks:admin', operation: enableWebhook }, schema: { ...one, body: NoBody } },
     async (request, reply) => answer(reply, await port.enable(request.params.id, callerOf(request))),
   );
 
   app.post(
     '/webhooks/:id/replay',
-    {
-      config: { scope: 'webhooks:admin', operation: replayWebhook },
-      schema: { params: WebhookPath, body: ReplayFrom },
-    },
+    { config: { scope: 'webhooks:admin', operation: replayWebhook }, schema: { ...one, body: ReplayFrom } },
     async (request, reply) => {
       const replayed = await port.replay(request.params.id, request.body, callerOf(request));
       return replayed.kind === 'done' ? webhookBody(replayed.webhook) : refuse(reply, replayed);
