@@ -3,12 +3,18 @@
 import type pg from 'pg';
 import type { Base } from './app-ingest.ts';
 import { presenceAt } from './core/as-of.ts';
-import type { AsOfPort } from './http/routes/presence.ts';
+import type { EventsOfUserPort } from './http/routes/events.ts';
+import type { EventsPort } from './http/routes/log.ts';
+import type { AsOf, AsOfPort } from './http/routes/presence.ts';
 import type { PresenceListsPort } from './http/routes/presence-lists.ts';
+import type { SessionsPort } from './http/routes/sessions.ts';
 import { shared } from './http/shared.ts';
 import { readPast } from './store/as-of.ts';
+import { atMost } from './store/at-most.ts';
 import { readCounts } from './store/counts.ts';
+import { listEvents } from './store/log-pages.ts';
 import { listPresence, queryPresence } from './store/presence-lists.ts';
+import { listEventsOfUser, listSessions } from './store/reads.ts';
 import { logHorizon } from './store/retention.ts';
 
 const dayMs = 86_400_000;
@@ -16,22 +22,44 @@ const minuteMs = 60_000;
 /** Counting looks at every user: a third of the time of one connection at most goes into it. */
 const countsRestFactor = 2;
 
-type ReadPorts = { readonly presenceAsOf: AsOfPort; readonly presenceLists: PresenceListsPort };
+/**
+ * Of the connections of the API: what is asked of many, or of the past, has these. With four for the most read call and two for the streams
+ * some are left for the keys, for what callers write and for /readyz (app.ts).
+ */
+const dearReadsMax = 3;
+/** Of those: the past may have to be read back a long way. */
+const asOfReadsMax = 2;
+/** As for a connection. */
+const waitMsMax = 5_000;
+
+type ReadPorts = {
+  readonly presenceAsOf: AsOfPort;
+  readonly presenceLists: PresenceListsPort;
+  readonly listSessions: SessionsPort['listSessions'];
+  readonly events: EventsPort;
+  readonly eventsOfUser: EventsOfUserPort;
+};
 
 export function createReadPorts(pool: pg.Pool, { scope, nowMs, settings, metrics }: Base): ReadPorts {
-  const countPresence = shared(() => readCounts(pool, scope), countsRestFactor);
+  const dear = atMost(dearReadsMax, waitMsMax);
+  const past = atMost(asOfReadsMax, waitMsMax);
+  const countPresence = shared(() => dear(() => readCounts(pool, scope)), countsRestFactor);
   metrics.watchPresence(countPresence);
+  const presenceAsOf = createAsOfPort(pool, {
+    nowMs,
+    retentionDays: settings.EVENT_RETENTION_DAYS,
+    horizonMs: () => logHorizon(pool),
+  });
   return {
     presenceLists: {
-      queryPresence: (userIds, withSessions) => queryPresence(pool, scope, userIds, withSessions),
-      listPresence: (filter, page) => listPresence(pool, scope, filter, page),
+      queryPresence: (userIds, withSessions) => dear(() => queryPresence(pool, scope, userIds, withSessions)),
+      listPresence: (filter, page) => dear(() => listPresence(pool, scope, filter, page)),
       countPresence,
     },
-    presenceAsOf: createAsOfPort(pool, {
-      nowMs,
-      retentionDays: settings.EVENT_RETENTION_DAYS,
-      horizonMs: () => logHorizon(pool),
-    }),
+    listSessions: (userId, page) => dear(() => listSessions(pool, userId, page)),
+    events: (question) => dear(() => listEvents(pool, question)),
+    eventsOfUser: (userId, page) => dear(() => listEventsOfUser(pool, userId, page)),
+    presenceAsOf: (userId, atMs) => past(() => dear(() => presenceAsOf(userId, atMs))),
   };
 }
 
@@ -44,12 +72,18 @@ type Retention = {
 
 export function createAsOfPort(pool: pg.Pool, { nowMs, retentionDays, horizonMs }: Retention): AsOfPort {
   return async (userId, atMs) => {
-    const events = await readPast(pool, userId, atMs);
+    const { events, last } = await readPast(pool, userId, atMs);
     // Asked for last: what went while the events were read is known by then.
     const horizon = (await horizonMs()) ?? 0;
     const oldestMs = Math.max(nowMs() - retentionDays * dayMs, horizon);
-    if (atMs >= oldestMs) return { kind: 'known', past: presenceAt(userId, atMs, events) };
-    // It goes on while the caller asks again: a little later, that it is of use.
-    return { kind: 'gone', fromMs: Math.ceil((oldestMs + minuteMs) / minuteMs) * minuteMs };
+    if (atMs < oldestMs) return goneUntil(oldestMs);
+    const told = presenceAt(userId, atMs, events, last);
+    // While he is erased: of what is now, at least, his own row tells.
+    return told === null ? goneUntil(nowMs()) : { kind: 'known', past: told };
   };
+}
+
+/** It goes on while the caller asks again: a little later, that it is of use. */
+function goneUntil(oldestMs: number): AsOf {
+  return { kind: 'gone', fromMs: Math.ceil((oldestMs + minuteMs) / minuteMs) * minuteMs };
 }

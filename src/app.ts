@@ -34,11 +34,9 @@ import { readDeployment } from './store/deployment.ts';
 import { eraseUser } from './store/erase.ts';
 import { listenForHints } from './store/hints.ts';
 import { KeyRing } from './store/key-ring.ts';
-import { listEvents } from './store/log-pages.ts';
 import { loadMigrations, migrate } from './store/migrate.ts';
 import { createPresenceReader } from './store/presence-reader.ts';
 import { getQuarantined, listQuarantine, removeQuarantined } from './store/quarantine.ts';
-import { listEventsOfUser, listSessions } from './store/reads.ts';
 import type { Tracing } from './tracing/tracing.ts';
 import { createSender } from './webhooks/send.ts';
 import { parseNetworks, registrationProblem, type TargetRules } from './webhooks/target-guard.ts';
@@ -47,7 +45,8 @@ export type App = AsyncDisposable & { readonly httpUrl: string };
 
 /** Whoever asks over HTTP, however often, does not keep the lease from being renewed, and neither do webhooks: three pools. */
 const ingestPool = { connectionsMax: 4, statementMsMax: 15_000 };
-const apiPool = { connectionsMax: 8, statementMsMax: 5_000 };
+/** Four for the most read call, three for dear reads, two for the log of the streams: three are left for keys, writes and /readyz. */
+const apiPool = { connectionsMax: 12, statementMsMax: 5_000 };
 const lanesPool = { connectionsMax: 4, statementMsMax: 15_000 };
 /** Requests under way are answered; then connections are closed, those too on which a request never ends. */
 const httpCloseMsMax = 1_000;
@@ -226,10 +225,7 @@ function createHttp(base: Base, parts: HttpParts): HttpServer {
     isUnavailable: (error) => error instanceof DatabaseAwayError || error instanceof ConflictError,
     presence,
     ...createReadPorts(pool, base),
-    listSessions: (userId, page) => listSessions(pool, userId, page),
-    events: (question) => listEvents(pool, question),
     streams,
-    eventsOfUser: (userId, page) => listEventsOfUser(pool, userId, page),
     webhooks: createWebhooksPort(pool, {
       sealing: lanes?.sealing ?? null,
       targetProblem: (url) => registrationProblem(url, targetRules),

@@ -29,6 +29,7 @@ export const problemTypes = {
   'unsupported-media-type': { status: 415, title: 'The body is not JSON' },
   'expectation-failed': { status: 417, title: 'The expectation cannot be met' },
   'bad-body': { status: 422, title: 'The body is not valid' },
+  'too-many-sessions': { status: 422, title: 'The users have too many sessions for one answer' },
   'session-unheard': { status: 422, title: 'No message could say this session' },
   'idempotency-key-reused': { status: 422, title: 'The Idempotency-Key is that of another request' },
   'too-many-requests': { status: 429, title: 'Too many requests' },

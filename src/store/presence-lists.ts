@@ -4,13 +4,16 @@
 import type pg from 'pg';
 import type { UserId } from '../core/ids.ts';
 import { type LinkView, type PresenceSummary, presenceOf, type ShownSession, summaryOf } from '../core/presence.ts';
+import { invariant } from '../runtime/invariant.ts';
 import { ask } from './database.ts';
 import { type LinkScope, linkScopeSql, linkViewColumns } from './links.ts';
 import {
   addTo,
   type KnownSoFar,
+  type LinkRow,
+  linkRowSql,
   liveSessions,
-  readPresences,
+  presencesIn,
   shownColumns,
   timeMs,
   type UserRow,
@@ -50,23 +53,53 @@ const summariesSql = `
   select u.user_id, ${summaryColumns}
   from (select u.*, ${isOnline} from users u where u.user_id = any($1::text[])) u`;
 
-/** One for each id, in their order. */
+/** Of one answer: ten users who have as many as a user may have, or a thousand who have ten. */
+export const sessionsAtOnceMax = 10_000;
+
+export type TooManySessions = { readonly kind: 'too-many-sessions'; readonly sessionsMax: number };
+
+/** One for each id, in their order; each is read once, however often it is named. */
 export async function queryPresence(
   pool: pg.Pool,
   scope: LinkScope,
   userIds: readonly UserId[],
   withSessions: boolean,
-): Promise<readonly ListedPresence[]> {
-  if (withSessions) return readPresences(pool, scope, userIds);
+): Promise<readonly ListedPresence[] | TooManySessions> {
+  if (withSessions) return queryWithSessions(pool, scope, userIds);
   const { rows } = await ask<HeadRow | SummaryRow>(pool, {
     name: 'presence-query',
     text: summariesSql,
-    values: [userIds, scope.clientId, scope.sharedGroup],
+    values: [[...new Set(userIds)], scope.clientId, scope.sharedGroup],
     rowMode: 'array',
   });
   const link = linkOf(rows.find(isHead));
   const rowOf = new Map(rows.flatMap((row) => (isHead(row) ? [] : [[row[0], row] as const])));
   return userIds.map((userId) => summaryOfRow(rowOf.get(userId) ?? [userId, 0, 0, null, null], link));
+}
+
+const withSessionsSql = `${linkRowSql(2)}
+  union all
+  (select ${shownColumns} from users u left join lateral (${liveSessions}) s on true where u.user_id = any($1::text[]) limit $4)`;
+
+/** No more rows are read than an answer has. */
+async function queryWithSessions(
+  pool: pg.Pool,
+  scope: LinkScope,
+  userIds: readonly UserId[],
+): Promise<readonly ListedPresence[] | TooManySessions> {
+  const asked = [...new Set(userIds)];
+  const { rows } = await ask<LinkRow | UserRow>(pool, {
+    name: 'presence-query-sessions',
+    text: withSessionsSql,
+    // A user without a session is a row as well.
+    values: [asked, scope.clientId, scope.sharedGroup, sessionsAtOnceMax + asked.length + 1],
+    rowMode: 'array',
+  });
+  const presenceOfId = new Map(presencesIn(rows, asked).map((presence) => [presence.userId, presence]));
+  const presences = userIds.flatMap((userId) => presenceOfId.get(userId) ?? []);
+  // Those of a repeated id count again: they are told again.
+  const sessions = presences.reduce((sum, presence) => sum + presence.sessions.length, 0);
+  return sessions > sessionsAtOnceMax ? { kind: 'too-many-sessions', sessionsMax: sessionsAtOnceMax } : presences;
 }
 
 const isHead = (row: HeadRow | SummaryRow | UserRow): row is HeadRow => row[0] === null;
@@ -105,7 +138,7 @@ const pages = {
       select n.user_id from o cross join lateral (
         select l.user_id from sessions l where l.ended_at is null and l.user_id > o.user_id order by l.user_id limit 1) n)
     select u.*, true as is_online from (select o.user_id from o limit $4) o
-    cross join lateral (select * from users w where w.user_id = o.user_id offset 0) u`,
+    cross join lateral (select * from users w where w.user_id = o.user_id offset 0) u order by u.user_id`,
   offline: `select * from (
       select u.*, ${isOnline} from users u where u.user_id > $3 order by u.user_id limit ${usersWalkedMax}) w
     where not w.is_online order by w.user_id limit $4`,
@@ -116,21 +149,24 @@ function pageSql(kind: keyof typeof pages, withSessions: boolean): string {
   const rest = withSessions ? 'null::text, null::int8, null::text, null::jsonb, null::int8, null::int8' : '';
   const head = `select null::text, h.position, ${headColumns}, ${kind === 'offline' ? walkedSql : 'null::text'}`;
   const users = withSessions
-    ? `select ${shownColumns} from (${pages[kind]}) u left join lateral (${liveSessions}) s on true`
+    ? `(select ${shownColumns} from (${pages[kind]}) u left join lateral (${liveSessions}) s on true order by u.user_id limit $5)`
     : `select u.user_id, ${summaryColumns}, null::text from (${pages[kind]}) u`;
   return `${head}${rest === '' ? '' : `, ${rest}`} from ${linkSql(1)} cross join log_head h union all ${users} order by 1 nulls first`;
 }
 
+/** With sessions a page ends early, behind a whole user, where they would be too many. */
 export async function listPresence(
   pool: pg.Pool,
   scope: LinkScope,
   { status, withSessions }: PageFilter,
   { limit, after }: { readonly limit: number; readonly after: UserId | null },
 ): Promise<PresencePage> {
+  // A user without a session is a row as well.
+  const rowsMax = sessionsAtOnceMax + limit + 1;
   const { rows } = await ask<HeadRow | SummaryRow | UserRow>(pool, {
     // Without a name: a plan that is kept from the time of few users would gather and sort all of the many.
     text: pageSql(status ?? 'all', withSessions),
-    values: [scope.clientId, scope.sharedGroup, after ?? '', limit + 1],
+    values: [scope.clientId, scope.sharedGroup, after ?? '', limit + 1, ...(withSessions ? [rowsMax] : [])],
     rowMode: 'array',
   });
   const first = rows.find(isHead);
@@ -139,8 +175,11 @@ export async function listPresence(
   const found = withSessions
     ? presencesOf(rest as UserRow[], link)
     : (rest as SummaryRow[]).map((row) => summaryOfRow(row, link));
-  const users = found.slice(0, limit);
-  const nextAfter = found.length > limit ? (users.at(-1)?.userId ?? null) : (first?.[5] ?? null);
+  const isCut = withSessions && rest.length === rowsMax;
+  // Of the last of a page that is cut some sessions may be missing.
+  const users = found.slice(0, isCut ? Math.min(limit, found.length - 1) : limit);
+  const nextAfter = isCut || found.length > limit ? (users.at(-1)?.userId ?? null) : (first?.[5] ?? null);
+  invariant(!isCut || users.length > 0, 'a user has fewer sessions than a page');
   return { users, nextAfter, head: first?.[1] ?? 0 };
 }
 

@@ -24,10 +24,11 @@ export const shownColumns = `u.user_id, u.revision, u.sequence, ${timeMs('u.sinc
 export const liveSessions = 'select * from sessions l where l.user_id = u.user_id and l.ended_at is null offset 0';
 
 // One snapshot for all of it: a row that tells of the link, and then those of the users.
-const presenceSql = `
+export const linkRowSql = (scopeAt: number): string => `
   select null::text, null::int8, is_up::int::int8, ${timeMs('heard_at')}, ${timeMs('gap_at')},
     null::text, null::text, null::int8, null::text, null::jsonb, null::int8, null::int8
-  from (select ${linkViewColumns} from links l where ${linkScopeSql(2)}) link
+  from (select ${linkViewColumns} from links l where ${linkScopeSql(scopeAt)}) link`;
+const presenceSql = `${linkRowSql(2)}
   union all
   select ${shownColumns} from users u left join lateral (${liveSessions}) s on true
   where u.user_id = any($1::text[])`;
@@ -71,7 +72,7 @@ export function createPresenceReader(pool: pg.Pool, scope: LinkScope): (userId: 
 }
 
 /** One for each id, in their order. */
-export async function readPresences(
+async function readPresences(
   pool: pg.Pool,
   scope: LinkScope,
   userIds: readonly UserId[],
@@ -82,6 +83,11 @@ export async function readPresences(
     values: [userIds, scope.clientId, scope.sharedGroup],
     rowMode: 'array',
   });
+  return presencesIn(rows, userIds);
+}
+
+/** One for each id, in their order. */
+export function presencesIn(rows: readonly (LinkRow | UserRow)[], userIds: readonly UserId[]): VersionedPresence[] {
   let link: LinkView = { isUp: false, heardAtMs: null, gapAtMs: null };
   const known = new Map<string, KnownSoFar>();
   for (const row of rows) {

@@ -28,19 +28,21 @@ export async function listSessions(
 }
 
 /**
- * The events of a user after a sequence, or from the oldest that the log has, oldest first. Gone: what comes next is given up; that his newest
- * before is kept tells so, whatever else of it is still there.
+ * The events of a user after one of them, or from the oldest that the log has, oldest first. Gone: what comes next is given up; that his newest
+ * before is kept tells so, whatever else of it is still there. Positions grow with the sequences of a user, and go on growing when he is
+ * erased and comes again with a sequence from 1: where his oldest is behind the position, none of his was read, and it begins with that one.
  */
 export async function listEventsOfUser(
   pool: pg.Pool,
   userId: UserId,
-  page: { readonly afterSequence: number | null; readonly limit: number },
+  page: { readonly after: Pick<LoggedEvent, 'sequence' | 'position'> | null; readonly limit: number },
 ): Promise<readonly LoggedEvent[] | Gone> {
   const { rows } = await ask<{ trimmed: number } & (EventRow | { readonly position: null })>(pool, {
     text: `select h.trimmed, ${eventColumns} from log_head h left join lateral (
-        select * from events where user_id = $1 and sequence > coalesce($2, 0) and ($2::bigint is not null or position > h.trimmed)
+        select * from events where user_id = $1 and ($2::bigint is not null or position > h.trimmed) and sequence > case
+            when (select o.position from events o where o.user_id = $1 order by o.sequence limit 1) <= $4::bigint then $2 else 0 end
         order by sequence limit $3) e on true`,
-    values: [userId, page.afterSequence, page.limit],
+    values: [userId, page.after?.sequence ?? null, page.limit, page.after?.position ?? null],
   });
   const events = rows.flatMap((row) => (row.position === null ? [] : [eventOf(row)]));
   const startsAfter = rows[0]?.trimmed ?? 0;

@@ -4,7 +4,7 @@ import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAsOfPort } from '../../src/app-reads.ts';
 import { presenceAt } from '../../src/core/as-of.ts';
-import { UserId } from '../../src/core/ids.ts';
+import { Epoch, SessionId, UserId } from '../../src/core/ids.ts';
 import { readPast } from '../../src/store/as-of.ts';
 import { openPool } from '../../src/store/database.ts';
 import { createPresenceReader } from '../../src/store/presence-reader.ts';
@@ -55,6 +55,11 @@ function replay(events: readonly EventRow[], atMs: number): Omit<Then, 'atMs'> {
   return then;
 }
 
+const pastOf = async (...asked: Parameters<typeof readPast>) => {
+  const { events, last } = await readPast(...asked);
+  return [events, last] as const;
+};
+
 async function logOf(userId: string): Promise<readonly EventRow[]> {
   const { rows } = await pool.query<EventRow>(
     'select type, session_id, sequence, at from events where user_id = $1 order by sequence',
@@ -102,7 +107,7 @@ test('at 10,000 random moments the answer is that of a replay of the log', async
   const read = createPresenceReader(pool, { clientId: 'willow', sharedGroup: null });
   for (const userId of userIds) {
     const { status, sinceMs, sequence } = await read(userId);
-    expect(presenceAt(userId, nowMs, await readPast(pool, userId, nowMs))).toEqual({
+    expect(presenceAt(userId, nowMs, ...(await pastOf(pool, userId, nowMs)))).toEqual({
       userId,
       status,
       sinceMs,
@@ -144,8 +149,56 @@ test('a user of 300,000 events is not read whole, however long ago the moment is
   ).rows;
   const { pool: listening, asked } = overhear(pool);
   for (const n of [0, 1, 5_000, 37_500, 74_999, 80_000]) {
-    expect(await readPast(listening, UserId.parse('busy'), beginMs + n)).toHaveLength(1);
+    expect((await readPast(listening, UserId.parse('busy'), beginMs + n)).events).toHaveLength(1);
   }
   for (const { text, values } of asked) expect(await rowsRead(pool, text, values)).toBeLessThan(200);
   expect(asked).toHaveLength(6);
+});
+
+test('a user who has been online all the time is not read back to when he came', async () => {
+  const { rows } = await pool.query<{ at: number }>(`
+    with made as (insert into events (position, user_id, sequence, type, session_id, at)
+      select 2000000 + n, 'always', n, case when n = 2 then 'user.online' when n % 2 = 1 then 'session.started' else 'session.ended' end,
+        's' || n / 2, timestamptz '2026-11-02' + (n / 2) * interval '1 ms' from generate_series(1, 300000) n),
+    living as (insert into sessions (user_id, session_id, status, epoch, started_at, last_seen_at)
+      values ('always', 'main', 'online', 1, now(), now()))
+    insert into users (user_id, revision, sequence, since) values ('always', 1, 300000, timestamptz '2026-11-02')
+    returning timestamptz '2026-11-02' as at`);
+  const beginMs = rows[0]?.at ?? 0;
+  const { pool: listening, asked } = overhear(pool);
+  for (const n of [1, 5_000, 149_999, 900_000]) {
+    const past = presenceAt(
+      UserId.parse('always'),
+      beginMs + n,
+      ...(await pastOf(listening, UserId.parse('always'), beginMs + n)),
+    );
+    expect(past).toMatchObject({ status: 'online', sinceMs: beginMs, sequence: Math.min(2 * n + 1, 300_000) });
+  }
+  for (const { text, values } of asked) expect(await rowsRead(pool, text, values)).toBeLessThan(200);
+  expect(asked).toHaveLength(4);
+});
+
+test('of a user whose erasure is under way, or was cut off, it is never said that he was offline since never', async () => {
+  const userId = UserId.parse('half-erased');
+  for (const [n, sessionId] of ['a', 'b', 'c', 'd'].entries()) {
+    const heard = { userId, epoch: Epoch.parse(1), clientId: null, device: null, isRedelivery: false, ticket: null };
+    await live(pool, [{ kind: 'login', ...heard, sessionId: SessionId.parse(sessionId) }], startMs + n * 1_000);
+  }
+  const asOf = createAsOfPort(pool, { nowMs: () => startMs + 10_000, retentionDays: 30, horizonMs: async () => null });
+  const before = await asOf(userId, startMs);
+  expect(before).toMatchObject({ kind: 'known', past: { status: 'online', sinceMs: startMs, sequence: 2 } });
+  expect(await asOf(userId, startMs - 1)).toMatchObject({ past: { status: 'offline', sinceMs: null, sequence: 0 } });
+  for (const gone of [1, 2, 3, 4]) {
+    await pool.query('delete from events where user_id = $1 and sequence <= $2', [userId, gone]);
+    for (const atMs of [startMs - 1, startMs]) {
+      const told = await asOf(userId, atMs);
+      const isLeft = gone === 1 && atMs === startMs;
+      expect(told.kind, `${gone} gone, at ${atMs - startMs}`).toBe(isLeft ? 'known' : 'gone');
+      if (told.kind === 'gone') expect(told.fromMs).toBeGreaterThan(startMs);
+    }
+    // What is left still tells.
+    expect(await asOf(userId, startMs + 3_000)).toMatchObject({
+      past: { status: 'online', sinceMs: startMs, sequence: 5 },
+    });
+  }
 });

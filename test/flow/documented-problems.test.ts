@@ -119,6 +119,14 @@ const worlds: Readonly<Record<Exclude<ProblemType, 'request-timeout' | 'too-many
   'unsupported-media-type': withKeys,
   'expectation-failed': withKeys,
   'bad-body': withKeys,
+  'too-many-sessions': {
+    ...withKeys,
+    given: async () => {
+      await database.pool.query(`insert into users (user_id, revision, sequence) values ('hall', 1, 0)`);
+      const columns = 'user_id, session_id, status, started_at, last_seen_at';
+      await fill('sessions', columns, `'hall', 's' || n, 'online', now(), now()`);
+    },
+  },
   'session-unheard': withKeys,
   'idempotency-key-reused': withKeys,
   'headers-too-large': withKeys,

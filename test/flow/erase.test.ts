@@ -225,3 +225,28 @@ test('under load from a real broker: while everybody comes and goes some are era
   }
   expect(play.willow.log().filter(({ event }) => event === 'loop.failed' || event === 'link.down')).toEqual([]);
 });
+
+test('whoever reads his events page by page meanwhile is told his new life from its first event', async () => {
+  await play.login('lives', { epoch: 1 });
+  await announcedWhen(play.willow, 'lives', 2);
+  await play.login('lives', { epoch: 1, sessionId: 'tablet' });
+  await announcedWhen(play.willow, 'lives', 3);
+  type Page = {
+    readonly data: { readonly sequence: number; readonly position: number }[];
+    readonly nextCursor: string;
+  };
+  const page = async (more: string) =>
+    (await call(play.willow, 'GET', `/users/lives/events?${more}`)).body as unknown as Page;
+  const old = await page('limit=2');
+  expect(old.data.map(({ sequence }) => sequence)).toEqual([1, 2]);
+  expect((await page(`limit=2&cursor=${old.nextCursor}`)).data.map(({ sequence }) => sequence)).toEqual([3]);
+  await erase('lives');
+  await play.login('lives', { epoch: 2 });
+  await announcedWhen(play.willow, 'lives', 2);
+  await play.login('lives', { epoch: 1, sessionId: 'tablet' });
+  await announcedWhen(play.willow, 'lives', 3);
+  const anew = await page(`limit=2&cursor=${old.nextCursor}`);
+  expect(anew.data.map(({ sequence }) => sequence)).toEqual([1, 2]);
+  const rest = await page(`limit=2&cursor=${anew.nextCursor}`);
+  expect(rest.data.map(({ sequence }) => sequence)).toEqual([3]);
+});

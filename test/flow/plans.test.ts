@@ -58,8 +58,8 @@ async function statementsAbout(pool: Pool, users: number): Promise<readonly Stat
   if (userId !== undefined) {
     await readPast(listening, userId, Date.now());
     await listSessions(listening, userId, { limit: 101, after: null });
-    await listEventsOfUser(listening, userId, { afterSequence: null, limit: 101 });
-    await listEventsOfUser(listening, userId, { afterSequence: 1, limit: 101 });
+    await listEventsOfUser(listening, userId, { after: null, limit: 101 });
+    await listEventsOfUser(listening, userId, { after: { sequence: 1, position: 1 }, limit: 101 });
     const types = new Set<EventType>(['user.offline']);
     await listEvents(listening, { after: 3, limit: 100, types, userId: null });
     await listEvents(listening, { after: 3, limit: 100, types, userId });

@@ -6,7 +6,13 @@ import { UserId } from '../../src/core/ids.ts';
 import { readCounts } from '../../src/store/counts.ts';
 import { openPool } from '../../src/store/database.ts';
 import { readLog } from '../../src/store/log.ts';
-import { listPresence, type PageFilter, queryPresence, usersWalkedMax } from '../../src/store/presence-lists.ts';
+import {
+  listPresence,
+  type PageFilter,
+  queryPresence,
+  sessionsAtOnceMax,
+  usersWalkedMax,
+} from '../../src/store/presence-lists.ts';
 import { createPresenceReader, type VersionedPresence } from '../../src/store/presence-reader.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
 import { anySignal, live } from '../support/lives.ts';
@@ -223,5 +229,48 @@ test('no page looks at more than it must, wherever those are whom it is asked fo
     expect(await rowsRead(pool, text, values), text).toBeLessThan(5 * usersWalkedMax);
   for (const { text, values } of asked.slice(-4)) {
     expect(await rowsRead(pool, text, values), text).toBeLessThan(9_000);
+  }
+});
+
+test('of users with very many sessions no answer has, and no statement reads, more than a bounded number', async () => {
+  await using database = await open();
+  const { willow: pool } = database;
+  const [users, each] = [25, 1_000];
+  await pool.query(`insert into users (user_id, revision, sequence)
+    select 'crowd-' || to_char(n, 'FM00'), 1, 2 from generate_series(1, ${users}) n`);
+  await pool.query(`insert into sessions (user_id, session_id, status, epoch, started_at, last_seen_at)
+    select 'crowd-' || to_char(n, 'FM00'), s::text, 'online', 1, now(), now() from generate_series(1, ${users}) n, generate_series(1, ${each}) s`);
+  await pool.query('analyze');
+  const userIds = Array.from({ length: users }, (_, n) => UserId.parse(`crowd-${String(n + 1).padStart(2, '0')}`));
+  const { pool: listening, asked } = overhear(pool);
+  for (const status of [null, 'online'] as const) {
+    const { users: found, heads } = await readAll(listening, { status, withSessions: true }, 1_000);
+    expect(found.map(({ userId }) => userId)).toEqual(userIds);
+    expect(found.every(({ sessions }) => sessions?.length === each)).toBe(true);
+    expect(heads.length).toBeGreaterThan(2);
+  }
+  const [some, one] = [userIds.slice(0, 10), userIds[0] ?? UserId.parse('none')];
+  expect(await queryPresence(listening, scope, some, true)).toHaveLength(10);
+  expect(
+    await queryPresence(
+      listening,
+      scope,
+      Array.from({ length: 10 }, () => one),
+      true,
+    ),
+  ).toHaveLength(10);
+  const tooMany = { kind: 'too-many-sessions', sessionsMax: sessionsAtOnceMax };
+  expect(await queryPresence(listening, scope, userIds.slice(0, 11), true)).toEqual(tooMany);
+  expect(await queryPresence(listening, scope, userIds, true)).toEqual(tooMany);
+  expect(
+    await queryPresence(
+      listening,
+      scope,
+      Array.from({ length: 1_000 }, () => one),
+      true,
+    ),
+  ).toEqual(tooMany);
+  for (const { text, values } of asked) {
+    expect(await rowsRead(pool, text, values), text).toBeLessThan(sessionsAtOnceMax + 3_000);
   }
 });

@@ -84,9 +84,18 @@ test('presence is rendered as it is tagged: what is shown anew has a tag of its 
   // Whoever changes this text changes `rendering` in etag.ts too.
   const { asOf: _asOf, ...shown } = presenceBody({ ...presence, sessions: [online] });
   expect([tag.slice(0, 5), JSON.stringify(shown)]).toEqual([
-    'W/"1-',
+    'W/"2-',
     '{"userId":"ada","status":"online","since":"2026-11-23T10:00:00.000Z","lastSeenAt":"2026-11-23T10:00:01.500Z","sequence":3,' +
       '"sessions":[{"sessionId":"phone","status":"online","epoch":7,"clientId":"c1","device":{"os":"ios","label":"Ada’s \\"phone\\""},' +
       '"startedAt":"2026-11-23T10:00:00.000Z","lastSeenAt":"2026-11-23T10:00:01.500Z"}],"stale":false}',
   ]);
+});
+
+test.each([
+  ['sequence', { sequence: 4 }],
+  ['since', { sinceMs: atMs + 1 }],
+  ['lastSeenAt', { lastSeenAtMs: atMs + 1_501 }],
+  ['stale', { isStale: true }],
+])('a database that went back to an earlier revision tells by %s what is written anew', (_what, other) => {
+  expect(presenceTag({ ...presence, ...other })).not.toBe(tag);
 });

@@ -48,8 +48,8 @@ test('paging through events shows each once, oldest first, whatever the page siz
     return { ...event, position: 3 * n + 5 };
   });
   await using served = await serve({
-    eventsOfUser: async (_userId, { afterSequence, limit }) =>
-      events.filter(({ sequence }) => sequence > (afterSequence ?? 0)).slice(0, limit),
+    eventsOfUser: async (_userId, { after, limit }) =>
+      events.filter(({ sequence }) => sequence > (after?.sequence ?? 0)).slice(0, limit),
   });
   for (const limit of [1, 7, 22, 23, 24, 1_000]) {
     const { items, pages } = await readAll<{ sequence: number }>(served, `/users/ada/events?limit=${limit}`);

@@ -200,3 +200,96 @@ test('the counts show these fields and no others', async () => {
   ]);
   expectProblem(await served.call({ path: '/presence/counts?status=online' }), 400, 'bad-input');
 });
+
+describe('an answer has a size that it keeps to', () => {
+  const wide = { ...online, device: { label: 'x'.repeat(1_000) } };
+  const crowd = (n: number, sessions: number): ListedPresence => ({
+    ...summary(UserIdOf.parse(`crowd-${n}`)),
+    sessions: Array.from({ length: sessions }, () => wide),
+  });
+  const ask = async (with_: Partial<PresenceListsPort>, userIds: readonly string[]) => {
+    await using other = await serve({ presenceLists: { ...port, ...with_ } });
+    const headers = { 'content-type': 'application/json' };
+    const body = JSON.stringify({ userIds });
+    return await other.call({ method: 'POST', path: '/presence/query?sessions=true', headers, body });
+  };
+
+  test('more sessions than one answer has: 422, and what helps', async () => {
+    const refused = async () => ({ kind: 'too-many-sessions', sessionsMax: 10_000 }) as const;
+    const problem = expectProblem(await ask({ queryPresence: refused }, ['ada']), 422, 'too-many-sessions');
+    expect(problem.detail).toBe('at most 10000 in one answer, those of repeated ids each time: ask for fewer ids');
+  });
+
+  test('one long text 1,000 times over is refused before it is written', async () => {
+    const user = crowd(0, 10);
+    const problem = expectProblem(
+      await ask({ queryPresence: async (ids) => ids.map(() => user) }, Array(1_000).fill('crowd-0')),
+      422,
+      'too-many-sessions',
+    );
+    expect(problem.detail).toBe('an answer has at most 8388608 characters: ask for fewer ids');
+  });
+
+  test('each user is rendered once, however often he is told, and others get their turn between the sessions', async () => {
+    let turn = 0;
+    let isOver = false;
+    const count = (): void => {
+      turn += 1;
+      if (!isOver) setImmediate(count);
+    };
+    setImmediate(count);
+    const renderedIn: number[] = [];
+    const users = Array.from({ length: 100 }, (_, n) => {
+      const user = crowd(n, 1);
+      const sessions = Array.from({ length: 50 }, () => online);
+      return {
+        ...user,
+        sessions,
+        get status() {
+          renderedIn.push(turn);
+          return 'online' as const;
+        },
+      };
+    });
+    const answer = await ask({ queryPresence: async () => [...users, ...users] }, ['ada']);
+    isOver = true;
+    expect(answer.status).toBe(200);
+    const ids = (JSON.parse(answer.body) as { data: { userId: string }[] }).data.map(({ userId: id }) => id);
+    expect(ids).toEqual([...users, ...users].map(({ userId: id }) => id));
+    expect(renderedIn).toHaveLength(users.length);
+    expect(new Set(renderedIn).size).toBeGreaterThan(10);
+  });
+
+  test('a page ends at a whole user, and the next one begins behind him', async () => {
+    const users = Array.from({ length: 12 }, (_, n) => crowd(10 + n, 1_000));
+    const from: (string | null)[] = [];
+    await using other = await serve({
+      presenceLists: {
+        ...port,
+        listPresence: async (_filter, { after }) => {
+          from.push(after);
+          return { users: users.filter((user) => after === null || user.userId > after), nextAfter: null, head: 7 };
+        },
+      },
+    });
+    const seen: string[] = [];
+    let cursor: string | null = '';
+    while (cursor !== null) {
+      const path: string = `/presence?sessions=true&limit=1000${cursor === '' ? '' : `&cursor=${cursor}`}`;
+      const answer = await other.call({ path });
+      expect(answer.status).toBe(200);
+      expect(answer.body.length).toBeLessThan(9_000_000);
+      const page = JSON.parse(answer.body) as {
+        data: { userId: string; sessions: unknown[] }[];
+        nextCursor: string | null;
+      };
+      for (const { userId: id, sessions } of page.data) {
+        expect(sessions).toHaveLength(1_000);
+        seen.push(id);
+      }
+      cursor = page.nextCursor;
+    }
+    expect(seen).toEqual(users.map(({ userId: id }) => id));
+    expect(from.length).toBeGreaterThan(1);
+  });
+});

@@ -54,7 +54,8 @@ export const queryPresences: Operation = {
   tag: 'presence',
   summary: 'Are these users online',
   description:
-    'Up to 1,000 users at once, all as of one moment; repeated ids and users who were never heard of are answered like all.',
+    'Up to 1,000 users at once, all as of one moment; repeated ids and users who were never heard of are answered like all. With the ' +
+    'sessions it is refused where they are more than 10,000, repeated ones included.',
   body: { name: 'PresenceQuery', description: 'The users.', example: { userIds: ['42', 'nobody', '42'] } },
   answers: {
     200: {
@@ -63,6 +64,7 @@ export const queryPresences: Operation = {
       example: { data: [ada] } satisfies z.input<typeof QueriedPresence>,
     },
   },
+  problems: ['too-many-sessions'],
 };
 
 export const listPresences: Operation = {

@@ -72,6 +72,7 @@ const examples: Readonly<Record<ProblemType, Example>> = {
     detail: 'the field lanes must be a whole number from 1 to 64',
     errors: [{ in: 'body', name: 'lanes', detail: 'must be a whole number from 1 to 64' }],
   },
+  'too-many-sessions': { detail: 'at most 10000 in one answer, those of repeated ids each time: ask for fewer ids' },
   'session-unheard': { detail: 'with these ids and this device a message could have 9143 bytes, and may have 4096' },
   'idempotency-key-reused': { detail: 'the first request with it asked for something else' },
   'too-many-requests': { detail: 'at most 1000000 requests in 60000 ms' },

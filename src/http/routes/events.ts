@@ -10,12 +10,13 @@ import { PageQuery, UserPath } from '../parameters.ts';
 import { eventsGone } from '../problems.ts';
 import { eventBody, type LoggedEvent } from '../render.ts';
 
-const cursor = defineCursor('user-events', z.strictObject({ afterSequence: z.int().min(0) }));
+const Place = z.strictObject({ sequence: z.int().min(0), position: z.int().min(0) });
+const cursor = defineCursor('user-events', Place);
 
-/** Null begins with the oldest. Gone: the next one is no longer in the log, which now begins behind a position. */
+/** Behind one event: erased, a user comes again with a sequence from 1, and with a position that is behind all others. Null begins with the oldest. Gone: the next one is no longer in the log, which now begins behind a position. */
 export type EventsOfUserPort = (
   userId: UserId,
-  page: { readonly afterSequence: number | null; readonly limit: number },
+  page: { readonly after: z.infer<typeof Place> | null; readonly limit: number },
 ) => Promise<readonly LoggedEvent[] | { readonly kind: 'gone'; readonly startsAfter: number }>;
 
 export function eventRoutes(app: HttpServer, eventsOfUser: EventsOfUserPort): void {
@@ -28,12 +29,12 @@ export function eventRoutes(app: HttpServer, eventsOfUser: EventsOfUserPort): vo
     async (request, reply) =>
       sendPage(reply, request.query, {
         cursor,
-        first: { afterSequence: null },
-        read: async (from, limit) => {
-          const events = await eventsOfUser(request.params.id, { ...from, limit });
+        first: null,
+        read: async (after, limit) => {
+          const events = await eventsOfUser(request.params.id, { after, limit });
           return 'kind' in events ? eventsGone(events.startsAfter) : events;
         },
-        placeOf: ({ sequence }) => ({ afterSequence: sequence }),
+        placeOf: ({ sequence, position }) => ({ sequence, position }),
         itemOf: eventBody,
       }),
   );

@@ -10,7 +10,7 @@ import { countPresences, listPresences, queryPresences } from '../answers/presen
 import { badCursor, defineCursor } from '../cursor.ts';
 import type { HttpServer } from '../instance.ts';
 import { NoQuery, PageQuery } from '../parameters.ts';
-import { sendProblem } from '../problems.ts';
+import { type Problem, sendProblem } from '../problems.ts';
 import { countsBody, listedBody } from '../render.ts';
 
 export type ListedPresence = PresenceSummary & {
@@ -28,11 +28,16 @@ export type PresenceCounts = {
   readonly position: number;
 };
 
+/** For one answer; those of a repeated id count each time. */
+type TooManySessions = { readonly kind: 'too-many-sessions'; readonly sessionsMax: number };
 type PageFilter = { readonly status: 'online' | 'offline' | null; readonly withSessions: boolean };
 
 export type PresenceListsPort = {
   /** One for each id, in their order. */
-  readonly queryPresence: (userIds: readonly UserId[], withSessions: boolean) => Promise<readonly ListedPresence[]>;
+  readonly queryPresence: (
+    userIds: readonly UserId[],
+    withSessions: boolean,
+  ) => Promise<readonly ListedPresence[] | TooManySessions>;
   /** By id. Short pages are not the end: that is where `nextAfter` is null. */
   readonly listPresence: (
     filter: PageFilter,
@@ -83,8 +88,11 @@ export function presenceListRoutes(
       schema: { body: Queried, querystring: QueryQuery },
     },
     async ({ body, query }, reply) => {
-      const data = await rendered(await queryPresence(body.userIds, query.sessions));
-      return sendText(reply, `{"data":${data}}`);
+      const found = await queryPresence(body.userIds, query.sessions);
+      if ('kind' in found) return sendProblem(reply, tooManySessions(found.sessionsMax));
+      const { data, count } = await rendered(found);
+      if (count < found.length) return sendProblem(reply, tooLong);
+      return sendText(reply, `{"data":[${data}]}`);
     },
   );
 
@@ -98,9 +106,12 @@ export function presenceListRoutes(
       const page = await listPresence({ status, withSessions }, { limit, after: place?.after ?? null });
       const { users, nextAfter, head } = page;
       const position = place?.position ?? head;
-      const next = nextAfter === null ? null : cursor.encode(request, { after: nextAfter, position });
+      const { data, count } = await rendered(users);
+      // What would make the page too long is the next one.
+      const after = count < users.length ? (users[count - 1]?.userId ?? null) : nextAfter;
+      const next = after === null ? null : cursor.encode(request, { after, position });
       const rest = JSON.stringify({ nextCursor: next, position, head });
-      return sendText(reply, `{"data":${await rendered(users)},${rest.slice(1)}`);
+      return sendText(reply, `{"data":[${data}],${rest.slice(1)}`);
     },
   );
 
@@ -115,14 +126,43 @@ function sendText(reply: FastifyReply, json: string): FastifyReply {
   return reply.header('content-type', 'application/json; charset=utf-8').send(json);
 }
 
-/** Others get their turn in between: with all of their sessions they may be many. */
+/** Users and sessions: after so many others get their turn. */
 const renderedAtOnceMax = 250;
+/** Some ten thousand sessions of the size that they have; a single user is always told. */
+export const answerCharactersMax = 8 * 1024 * 1024;
 
-async function rendered(users: readonly ListedPresence[]): Promise<string> {
+type Rendered = { readonly data: string; readonly count: number };
+
+/** As many as there is room for, the first at least; each user once, however often he is told. */
+async function rendered(users: readonly ListedPresence[]): Promise<Rendered> {
+  const textOf = new Map<UserId, string>();
   const texts: string[] = [];
-  for (const [index, user] of users.entries()) {
-    if (index > 0 && index % renderedAtOnceMax === 0) await immediate();
-    texts.push(JSON.stringify(listedBody(user)));
+  let characters = 0;
+  let sinceTurn = 0;
+  for (const user of users) {
+    let text = textOf.get(user.userId);
+    if (text === undefined) {
+      text = JSON.stringify(listedBody(user));
+      textOf.set(user.userId, text);
+      sinceTurn += 1 + (user.sessions?.length ?? 0);
+    }
+    characters += text.length + 1;
+    if (characters > answerCharactersMax && texts.length > 0) break;
+    texts.push(text);
+    if (sinceTurn >= renderedAtOnceMax) {
+      sinceTurn = 0;
+      await immediate();
+    }
   }
-  return `[${texts.join(',')}]`;
+  return { data: texts.join(','), count: texts.length };
 }
+
+function tooManySessions(sessionsMax: number): Problem {
+  const detail = `at most ${sessionsMax} in one answer, those of repeated ids each time: ask for fewer ids`;
+  return { type: 'too-many-sessions', detail };
+}
+
+const tooLong: Problem = {
+  type: 'too-many-sessions',
+  detail: `an answer has at most ${answerCharactersMax} characters: ask for fewer ids`,
+};
