@@ -1,9 +1,9 @@
 // What a lane sends, as spans: how long an event waited in the log, each request with its answer, and the whole way of each event to its 2xx. A request
-// that carries several events is a span in the trace of the first, and linked with the others.
+// that carries several events is a span in the trace of the first whose trace is sent, and linked with the others.
 
 import { happeningOf, spanOf } from './app-tracing.ts';
 import { rootOf, type SpanRef } from './tracing/trace-ids.ts';
-import type { Tracing } from './tracing/tracing.ts';
+import type { EndedSpan, Tracing } from './tracing/tracing.ts';
 import type { Delivery, Endpoint } from './webhooks/lane.ts';
 import type { Sent } from './webhooks/send.ts';
 
@@ -15,39 +15,30 @@ export async function traceDelivery(
   { endpoint, delivery, tries, nowMs }: { endpoint: Endpoint; delivery: Delivery; tries: number; nowMs: () => number },
   send: (traceparent: string) => Promise<Sent>,
 ): Promise<Sent> {
-  const roots = delivery.events.map((event) => rootOf(tracing.key, happeningOf(event)));
-  const [first] = roots as [SpanRef];
-  const post = { traceId: first.traceId, spanId: tracing.newSpanId() };
+  const sampled = sampledOf(tracing, delivery.events);
+  const [first] = sampled;
+  const { traceId } = first?.root ?? rootOf(tracing.key, happeningOf(delivery.events[0] as Event));
+  const post = { traceId, spanId: tracing.newSpanId() };
   const startMs = nowMs();
-  const sent = await send(`00-${post.traceId}-${post.spanId}-${tracing.isSampled(post.traceId) ? '01' : '00'}`);
+  const sent = await send(`00-${post.traceId}-${post.spanId}-${first === undefined ? '00' : '01'}`);
+  // What is not sent, the receiver is told all the same.
+  if (first === undefined) return sent;
   const endMs = nowMs();
-  const { status } = sent.attempt;
   const isDelivered = sent.attempt.kind === 'delivered';
-  const others = roots.filter(({ traceId }) => traceId !== first.traceId);
-  const [event] = delivery.events;
+  const others = sampled.map(({ root }) => root).filter((root) => root.traceId !== post.traceId);
   tracing.ended({
     ...post,
     name: 'POST',
     kind: 'client',
-    parent: first,
+    parent: first.root,
     startMs,
     endMs,
-    attributes: {
-      'http.request.method': 'POST',
-      'server.address': new URL(endpoint.url).hostname,
-      'http.request.resend_count': tries,
-      'willow.webhook.endpoint': endpoint.id,
-      'willow.webhook.id': delivery.message.id,
-      'willow.webhook.events': delivery.events.length,
-      'willow.webhook.outcome': sent.attempt.kind,
-      ...(event !== undefined && { 'willow.event.position': event.position, 'willow.event.type': event.type }),
-      ...(status !== null && { 'http.response.status_code': status }),
-    },
+    attributes: attributesOf(endpoint, delivery, tries, sent),
     links: uniqueOf(others).slice(0, linksMax),
     error: isDelivered ? null : (sent.detail ?? sent.attempt.kind),
   });
-  for (const [index, { atMs, position, type }] of delivery.events.entries()) {
-    const root = roots[index] as SpanRef;
+  for (const { root, event } of sampled) {
+    const { atMs, position, type } = event;
     const attributes = { 'willow.event.position': position, 'willow.event.type': type };
     const links = root.traceId === post.traceId ? [] : [post];
     const tell = (name: string, untilMs: number) =>
@@ -58,6 +49,35 @@ export async function traceDelivery(
     if (isDelivered) tell('deliver', endMs);
   }
   return sent;
+}
+
+type Event = Delivery['events'][number];
+
+function sampledOf(tracing: Tracing, events: Delivery['events']): readonly { root: SpanRef; event: Event }[] {
+  return events.flatMap((event) => {
+    const happening = happeningOf(event);
+    return tracing.isSampled(happening) ? [{ root: rootOf(tracing.key, happening), event }] : [];
+  });
+}
+
+function attributesOf(
+  endpoint: Endpoint,
+  delivery: Delivery,
+  tries: number,
+  { attempt }: Sent,
+): EndedSpan['attributes'] {
+  const [event] = delivery.events;
+  return {
+    'http.request.method': 'POST',
+    'server.address': new URL(endpoint.url).hostname,
+    'http.request.resend_count': tries,
+    'willow.webhook.endpoint': endpoint.id,
+    'willow.webhook.id': delivery.message.id,
+    'willow.webhook.events': delivery.events.length,
+    'willow.webhook.outcome': attempt.kind,
+    ...(event !== undefined && { 'willow.event.position': event.position, 'willow.event.type': event.type }),
+    ...(attempt.status !== null && { 'http.response.status_code': attempt.status }),
+  };
 }
 
 function uniqueOf(refs: readonly SpanRef[]): readonly SpanRef[] {

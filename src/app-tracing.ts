@@ -5,8 +5,9 @@ import type { Decision, Moment } from './core/decide.ts';
 import { connectionEpoch, type Event, type LostSession, type UserState } from './core/session.ts';
 import type { Signal } from './core/signal.ts';
 import type { Decide } from './store/commit.ts';
+import type { Happening } from './tracing/sampling.ts';
 import type { SpanRef } from './tracing/trace-ids.ts';
-import { type Happening, parseTraceparent, rootOf } from './tracing/trace-ids.ts';
+import { parseTraceparent, rootOf } from './tracing/trace-ids.ts';
 import type { EndedSpan, Tracing } from './tracing/tracing.ts';
 
 type Decided = { readonly before: UserState; readonly decision: Decision; readonly atMs: number };
@@ -102,9 +103,10 @@ export class BatchTrace {
     { atMs, nowMs, traced }: { readonly atMs: number; readonly nowMs: number; readonly traced: Set<string> },
   ): void {
     const tracing = this.#tracing;
+    if (!tracing.isSampled(happening)) return;
     const root = rootOf(tracing.key, happening);
     const { traceId } = root;
-    if (!tracing.isSampled(traceId) || traced.has(traceId)) return;
+    if (traced.has(traceId)) return;
     traced.add(traceId);
     const before = loss === null ? null : rootOf(tracing.key, loss);
     const tell = (told: Told) => tracing.ended(spanOf(tracing, traceId, told));

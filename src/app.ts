@@ -75,7 +75,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   health.add('database', async () => ({ ok: (await ask(api, { text: 'select 1' })).rowCount === 1 }));
   const tickets = await openTickets(pool, settings, logger);
   const cursorKey = await readDeployment(pool);
-  const tracing = await openTraces(settings, cursorKey, logger);
+  const tracing = await openTraces(settings, { key: cursorKey, metrics, logger });
   if (tracing !== null) opened.use(tracing);
   const base: Base = {
     settings,
@@ -135,12 +135,24 @@ function run(opened: AsyncDisposableStack, work: (signal: AbortSignal) => Promis
 }
 
 /** Null where nothing is traced; then the libraries for it are not even loaded. */
-async function openTraces(settings: Settings, key: string, logger: Logger): Promise<Tracing | null> {
+async function openTraces(
+  settings: Settings,
+  { key, metrics, logger }: { readonly key: string; readonly metrics: Metrics; readonly logger: Logger },
+): Promise<Tracing | null> {
   const { OTEL_EXPORTER_OTLP_ENDPOINT: url, OTEL_EXPORTER_OTLP_HEADERS: headers } = settings;
   if (url === null) return null;
   const { openTracing } = await import('./tracing/tracing.ts');
   const { OTEL_SERVICE_NAME: serviceName, OTEL_TRACES_SAMPLER_ARG: ratio } = settings;
-  return openTracing({ url, headers: headers ?? {}, serviceName, ratio, version: manifest.version, key, logger });
+  return openTracing({
+    url,
+    headers: headers ?? {},
+    serviceName,
+    ratio,
+    version: manifest.version,
+    key,
+    logger,
+    onSpans: (outcome, spans) => metrics.traces.spans.inc({ outcome }, spans),
+  });
 }
 
 async function prepareDatabase(pool: pg.Pool, url: string, logger: Logger): Promise<void> {

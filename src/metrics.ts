@@ -10,6 +10,7 @@ import { countsMsMax, type OnlineCounts, PresenceMetrics, within } from './metri
 import { type Checks, ProcessMetrics } from './metrics/process.ts';
 import { RetentionMetrics } from './metrics/retention.ts';
 import { StreamMetrics } from './metrics/streams.ts';
+import { TraceMetrics } from './metrics/traces.ts';
 import { WebhookMetrics } from './metrics/webhooks.ts';
 
 export class Metrics {
@@ -23,6 +24,7 @@ export class Metrics {
   readonly retention: RetentionMetrics;
   readonly streams: StreamMetrics;
   readonly presence: PresenceMetrics;
+  readonly traces: TraceMetrics;
 
   readonly #gathering: (() => Promise<void>)[] = [];
 
@@ -38,6 +40,7 @@ export class Metrics {
     this.retention = new RetentionMetrics(registry);
     this.streams = new StreamMetrics(registry);
     this.presence = new PresenceMetrics(registry);
+    this.traces = new TraceMetrics(registry);
   }
 
   /** What has to be waited for is asked before the numbers are read, so that those are of the moment of the answer. */

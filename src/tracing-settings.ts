@@ -1,5 +1,6 @@
 // The settings of traces, by the names that OpenTelemetry has given them; see settings.ts.
 
+import { validateHeaderName, validateHeaderValue } from 'node:http';
 import { z } from 'zod';
 import { url } from './setting-values.ts';
 
@@ -8,14 +9,35 @@ const headers = z
   .string()
   .regex(/^[^=,\s]+=[^=,]*(?:,[^=,\s]+=[^=,]*)*$/u, 'must be name=value, with commas in between')
   .transform((text, context): Readonly<Record<string, string>> => {
-    const pairs = text.split(',').map((pair) => pair.split('=').map((part) => part.trim()));
-    try {
-      return Object.fromEntries(pairs.map(([name = '', value = '']) => [name, decodeURIComponent(value)]));
-    } catch {
-      context.addIssue('must be percent-encoded');
-      return z.NEVER;
+    const found: Record<string, string> = {};
+    for (const pair of text.split(',')) {
+      const [name = '', value = ''] = pair.split('=').map((part) => part.trim());
+      const problem = problemOf(name, value);
+      if (problem !== null) {
+        context.addIssue(problem);
+        return z.NEVER;
+      }
+      found[name] = decodeURIComponent(value);
     }
+    return found;
   });
+
+/** Never says the value, which may be a secret. */
+function problemOf(name: string, value: string): string | null {
+  if (!holds(() => decodeURIComponent(value))) return 'must be percent-encoded';
+  if (!holds(() => validateHeaderName(name))) return `must have names of HTTP headers, and ${name} is none`;
+  if (holds(() => validateHeaderValue(name, decodeURIComponent(value)))) return null;
+  return `must have values of HTTP headers, and that of ${name} is none: it has a character that may not be there`;
+}
+
+function holds(claim: () => unknown): boolean {
+  try {
+    claim();
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 const ratio = z
   .string()

@@ -7,6 +7,7 @@ import { callerOf, type GuardPort } from './auth.ts';
 import { type Caller, callerName } from './instance.ts';
 import { overloaded, type Problem } from './problems.ts';
 import { type Closing, Stream } from './stream.ts';
+import { tallyHead } from './tally.ts';
 
 export type StreamLimits = {
   /** Open at once. */
@@ -103,6 +104,7 @@ export class Streams {
     const name = callerName(caller);
     const sinceMs = performance.now();
     const stream = new Stream(reply, sinceMs);
+    if (stream.isOpen) tallyHead(request, 200);
     this.#byCaller.set(name, (this.#byCaller.get(name) ?? 0) + 1);
     const { beatMs, keyCheckMs } = this.limits;
     const due = { beatAtMs: sinceMs + beatMs, keyAtMs: sinceMs + keyCheckMs };

@@ -1,6 +1,7 @@
 // How long each request took and how it ended, told to whoever counts, for each route by itself. It is felt on the most read route: one look at
 // the clock when a request comes, one when its answer goes, and what is kept for a route hangs on the route.
 
+import type { FastifyRequest } from 'fastify';
 import type { HttpServer } from './instance.ts';
 
 export type Tally = (status: number, tookMs: number) => void;
@@ -25,6 +26,11 @@ export function oncePerRoute(tallyOf: TallyOf): TallyOf {
     tallies.set(name, tally);
     return tally;
   };
+}
+
+/** Of an answer that the framework does not send: told when its head goes. */
+export function tallyHead(request: FastifyRequest, status: number): void {
+  request.routeOptions.config.tally?.(status, performance.now() - request.startedAtMs);
 }
 
 /** For the routes that are added after this call. What no route answers is one route, whatever its method. */

@@ -1,7 +1,9 @@
 // What is counted of HTTP. A request costs an addition and a comparison or a few in an array of its route: the library is asked at the
 // scrape, because looking up its labels takes longer than answering takes altogether. What a framework never sees is in `refused` alone.
 
-import { Counter, Histogram, type HistogramConfiguration, type Registry } from 'prom-client';
+import { Histogram, type HistogramConfiguration, type Registry } from 'prom-client';
+import type { Refused } from '../http/server.ts';
+import { bornCounter, membersOf } from './born.ts';
 import { secondsBuckets } from './buckets.ts';
 
 /** Of one route. Whoever answered says so here. */
@@ -15,6 +17,14 @@ type Cell = {
 };
 
 const boundsMs = secondsBuckets.map((bound) => bound * 1_000);
+const refusals = membersOf<Refused>({
+  overloaded: true,
+  'too-many-requests': true,
+  'wrong-keys': true,
+  'no-room': true,
+  'gave-way': true,
+  unread: true,
+});
 const statuses = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const;
 
 export class HttpMetrics {
@@ -22,12 +32,15 @@ export class HttpMetrics {
   readonly #cells: Cell[] = [];
 
   constructor(registry: Registry) {
-    this.refused = new Counter({
-      name: 'willow_http_refused_total',
-      help: 'Requests and connections refused because there were too many, by why.',
-      labelNames: ['why'],
-      registers: [registry],
-    });
+    this.refused = bornCounter(
+      {
+        name: 'willow_http_refused_total',
+        help: 'Requests and connections refused because there were too many, by why.',
+        labelNames: ['why'],
+        registers: [registry],
+      },
+      refusals.map((why) => ({ why })),
+    );
     const requests = {
       name: 'willow_http_request_seconds',
       help: 'From the head of a request to its answer, by method, route and class of status.',

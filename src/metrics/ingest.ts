@@ -2,8 +2,17 @@
 // `willow_quarantined_total` (I10), and of what becomes of them in the database.
 
 import { Counter, Histogram, type Registry } from 'prom-client';
+import type { Outcome } from '../core/decide.ts';
+import { eventTypes } from '../core/session.ts';
+import { type MessageSignal, quarantineReasons } from '../core/signal.ts';
 import type { Settled } from '../ingest/ingest.ts';
+import { bornCounter, membersOf } from './born.ts';
 import { secondsBuckets } from './buckets.ts';
+
+const kinds = membersOf<MessageSignal['kind']>({ login: true, will: true, logout: true });
+const outcomes = membersOf<Outcome>({ applied: true, repeat: true, stale: true });
+const retained = { kind: 'retained', outcome: 'retained' };
+const signals = [...kinds.flatMap((kind) => outcomes.map((outcome) => ({ kind, outcome }))), retained];
 
 const messagesBuckets = [1, 2, 5, 10, 20, 50, 100, 200, 500];
 
@@ -24,28 +33,16 @@ export class IngestMetrics {
     const registers = [registry];
     const counter = (name: string, help: string) => new Counter({ name, help, registers });
     this.#messages = counter('willow_messages_total', 'Messages settled, whatever their outcome.');
-    this.#signals = new Counter({
-      name: 'willow_signals_total',
-      help: 'Messages that were understood, by kind (login, will, logout, retained) and outcome (applied, repeat, stale, retained).',
-      labelNames: ['kind', 'outcome'],
-      registers,
-    });
-    this.#quarantined = new Counter({
-      name: 'willow_quarantined_total',
-      help: 'Messages that could not be understood, by reason.',
-      labelNames: ['reason'],
-      registers,
-    });
+    this.#signals = signalsOf(registers);
+    this.#quarantined = quarantinedOf(registers);
     this.trimmed = counter(
       'willow_quarantine_trimmed_total',
       'Quarantined messages removed because newer ones needed the room.',
     );
-    this.events = new Counter({
-      name: 'willow_events_total',
-      help: 'Events committed to the log, by type.',
-      labelNames: ['type'],
-      registers,
-    });
+    this.events = bornCounter(
+      { name: 'willow_events_total', help: 'Events committed to the log, by type.', labelNames: ['type'], registers },
+      eventTypes.map((type) => ({ type })),
+    );
     this.#batch = new Histogram({
       name: 'willow_batch_messages',
       help: 'Messages in a batch.',
@@ -78,14 +75,39 @@ export class IngestMetrics {
     );
   }
 
+  /** `settleMs` is of two looks at a clock that may have been set meanwhile. */
   settled(all: readonly Settled[], settleMs: number): void {
     this.#messages.inc(all.length);
     this.#batch.observe(all.length);
-    this.#settle.observe(settleMs / 1000);
+    this.#settle.observe(Math.max(0, settleMs) / 1000);
     for (const settled of all) {
       if (settled.kind === 'quarantined') this.#quarantined.inc({ reason: settled.reason });
-      else if (settled.kind === 'retained') this.#signals.inc({ kind: 'retained', outcome: 'retained' });
+      else if (settled.kind === 'retained') this.#signals.inc(retained);
       else this.#signals.inc({ kind: settled.kind, outcome: settled.outcome });
     }
   }
+}
+
+function signalsOf(registers: Registry[]) {
+  return bornCounter(
+    {
+      name: 'willow_signals_total',
+      help: 'Messages that were understood, by kind (login, will, logout, retained) and outcome (applied, repeat, stale, retained).',
+      labelNames: ['kind', 'outcome'],
+      registers,
+    },
+    signals,
+  );
+}
+
+function quarantinedOf(registers: Registry[]) {
+  return bornCounter(
+    {
+      name: 'willow_quarantined_total',
+      help: 'Messages that could not be understood, by reason.',
+      labelNames: ['reason'],
+      registers,
+    },
+    quarantineReasons.map((reason) => ({ reason })),
+  );
 }

@@ -1,6 +1,10 @@
 // What is counted of streams.
 
 import { Counter, Gauge, type Registry } from 'prom-client';
+import type { Closing } from '../http/stream.ts';
+import { bornCounter, membersOf } from './born.ts';
+
+const reasons = membersOf<Closing['reason']>({ slow: true, gone: true, ahead: true, key: true, shutdown: true });
 
 export type StreamGauges = { readonly events: number; readonly presence: number; readonly lagEvents: number };
 
@@ -17,12 +21,15 @@ export class StreamMetrics {
       help: 'Events written to streams, each as often as there are streams that were sent it.',
       registers,
     });
-    this.dropped = new Counter({
-      name: 'willow_stream_dropped_total',
-      help: 'Streams that this process ended, by reason (slow, gone, ahead, key, shutdown).',
-      labelNames: ['reason'],
-      registers,
-    });
+    this.dropped = bornCounter(
+      {
+        name: 'willow_stream_dropped_total',
+        help: 'Streams that this process ended, by reason (slow, gone, ahead, key, shutdown).',
+        labelNames: ['reason'],
+        registers,
+      },
+      reasons.map((reason) => ({ reason })),
+    );
   }
 
   /** `gauges` is asked whenever the metrics are. */

@@ -1,7 +1,11 @@
 // What is counted of webhooks: attempts, how long an event takes to its receivers, and how far those are behind.
 
 import { Counter, Histogram, type Registry } from 'prom-client';
+import type { Attempt } from '../core/verdict.ts';
+import { bornCounter, membersOf } from './born.ts';
 import { askedGauge, askedValue, secondsBuckets } from './buckets.ts';
+
+const outcomes = membersOf<Attempt['kind']>({ delivered: true, refused: true, gone: true, failed: true });
 
 /** How far an endpoint is behind, by the lanes that this process runs. */
 export type Lag = {
@@ -22,12 +26,15 @@ export class WebhookMetrics {
   constructor(registry: Registry) {
     const registers = [registry];
     this.#registry = registry;
-    this.attempts = new Counter({
-      name: 'willow_webhook_attempts_total',
-      help: 'Webhook requests, by outcome (delivered, refused, gone, failed).',
-      labelNames: ['outcome'],
-      registers,
-    });
+    this.attempts = bornCounter(
+      {
+        name: 'willow_webhook_attempts_total',
+        help: 'Webhook requests, by outcome (delivered, refused, gone, failed).',
+        labelNames: ['outcome'],
+        registers,
+      },
+      outcomes.map((outcome) => ({ outcome })),
+    );
     this.parked = new Counter({
       name: 'willow_webhook_parked_total',
       help: 'Events put aside because their receiver refused them.',
@@ -47,9 +54,11 @@ export class WebhookMetrics {
     });
   }
 
-  /** `nowMs` is when the receiver answered. */
+  /** `nowMs` is when the receiver answered, by the clock of this process; when the event was, another one may have said by its own. */
   delivered(events: readonly { readonly atMs: number; readonly reason: string | null }[], nowMs: number): void {
-    for (const { atMs, reason } of events) this.#delivery.observe({ reason: reason ?? 'none' }, (nowMs - atMs) / 1000);
+    for (const { atMs, reason } of events) {
+      this.#delivery.observe({ reason: reason ?? 'none' }, Math.max(0, nowMs - atMs) / 1000);
+    }
   }
 
   /** `lags` and `count` are asked whenever the metrics are. */

@@ -3,17 +3,7 @@
 // for the key is the database's own. Whoever reads the database can.
 
 import { createHmac } from 'node:crypto';
-import type { Epoch, SessionId, UserId } from '../core/ids.ts';
-
-/** One beginning, or one end, of one connection of a session. */
-export type Happening = {
-  readonly phase: 'start' | 'end';
-  readonly userId: UserId;
-  readonly sessionId: SessionId;
-  readonly epoch: Epoch | null;
-  /** Tells those apart that have no epoch. */
-  readonly atMs: number;
-};
+import type { Happening } from './sampling.ts';
 
 /** As W3C Trace Context has them: lower-case hexadecimal, 16 bytes and 8. */
 export type SpanRef = { readonly traceId: string; readonly spanId: string };

@@ -5,13 +5,10 @@ import { randomBytes } from 'node:crypto';
 import { type Link, ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, trace } from '@opentelemetry/api';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 import { resourceFromAttributes } from '@opentelemetry/resources';
-import {
-  BatchSpanProcessor,
-  type SpanExporter,
-  TraceIdRatioBasedSampler,
-  TracerProvider,
-} from '@opentelemetry/sdk-trace';
+import { AlwaysOnSampler, BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import type { Logger } from '../runtime/logger.ts';
+import { Outlet, type OutletDeps } from './outlet.ts';
+import { type Happening, Sampling } from './sampling.ts';
 import type { SpanRef } from './trace-ids.ts';
 
 export type EndedSpan = SpanRef & {
@@ -30,9 +27,10 @@ export type EndedSpan = SpanRef & {
 export type Tracing = AsyncDisposable & {
   /** What trace ids are derived with. */
   readonly key: string;
-  /** The same in every process. */
-  readonly isSampled: (traceId: string) => boolean;
+  /** Whether the trace of this is sent: the same in every process. */
+  readonly isSampled: (happening: Happening) => boolean;
   readonly newSpanId: () => string;
+  /** Only of what is sampled. */
   readonly ended: (span: EndedSpan) => void;
 };
 
@@ -44,6 +42,7 @@ export type TracingOptions = {
   readonly ratio: number;
   readonly key: string;
   readonly logger: Logger;
+  readonly onSpans: OutletDeps['onSpans'];
 };
 
 const queueSpansMax = 4_096;
@@ -56,16 +55,18 @@ const flushMsMax = 1_000;
 const kinds = { consumer: SpanKind.CONSUMER, internal: SpanKind.INTERNAL, client: SpanKind.CLIENT } as const;
 
 export function openTracing(options: TracingOptions): Tracing {
-  const sampler = new TraceIdRatioBasedSampler(options.ratio);
+  const { logger, onSpans } = options;
+  const outlet = new Outlet({ exporter: exporterOf(options), queueSpansMax, logger, onSpans });
+  const sampling = new Sampling(options.key, options.ratio);
   let next: SpanRef = { traceId: '', spanId: '' };
   const provider = new TracerProvider({
-    sampler,
+    sampler: new AlwaysOnSampler(),
     resource: resourceFromAttributes({ 'service.name': options.serviceName, 'service.version': options.version }),
     // Both are known before a span is begun.
     idGenerator: { generateTraceId: () => next.traceId, generateSpanId: () => next.spanId },
     spanProcessors: [
       new BatchSpanProcessor({
-        exporter: told(exporterOf(options), options.logger),
+        exporter: outlet,
         maxQueueSize: queueSpansMax,
         maxExportBatchSize: batchSpansMax,
         scheduledDelayMillis: exportEveryMs,
@@ -74,13 +75,12 @@ export function openTracing(options: TracingOptions): Tracing {
     ],
   });
   const tracer = provider.getTracer('willow', options.version);
-  const isSampled = (traceId: string) => sampler.shouldSample(ROOT_CONTEXT, traceId).decision === 2;
   return {
     key: options.key,
-    isSampled,
+    isSampled: (happening) => sampling.has(happening),
     newSpanId: () => randomBytes(8).toString('hex'),
     ended: ({ name, kind, parent, startMs, endMs, attributes, links, error, ...ids }) => {
-      if (!isSampled(ids.traceId)) return;
+      if (!outlet.take()) return;
       next = ids;
       const context = parent === null ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, contextOf(parent));
       const about = { kind: kinds[kind], startTime: startMs, attributes, links: links.map(linkOf) };
@@ -93,6 +93,7 @@ export function openTracing(options: TracingOptions): Tracing {
       const timer = setTimeout(resolve, flushMsMax);
       await Promise.race([provider.shutdown().catch(() => undefined), promise]);
       clearTimeout(timer);
+      outlet.leave();
     },
   };
 }
@@ -100,28 +101,10 @@ export function openTracing(options: TracingOptions): Tracing {
 const contextOf = (ref: SpanRef) => ({ ...ref, traceFlags: TraceFlags.SAMPLED, isRemote: true });
 const linkOf = (ref: SpanRef): Link => ({ context: contextOf(ref) });
 
-function exporterOf({ url, headers }: TracingOptions): SpanExporter {
+function exporterOf({ url, headers }: TracingOptions): OTLPTraceExporter {
   return new OTLPTraceExporter({
     url: `${url.replace(/\/+$/u, '')}/v1/traces`,
     headers: { ...headers },
     timeoutMillis: exportMsMax,
   });
-}
-
-/** Says once when the collector takes nothing any more, and once when it does again. */
-function told(exporter: SpanExporter, logger: Logger): SpanExporter {
-  let isTaking = true;
-  return {
-    export: (spans, done) =>
-      exporter.export(spans, (result) => {
-        const isTaken = result.error === undefined && result.code === 0;
-        if (isTaken !== isTaking) {
-          isTaking = isTaken;
-          if (isTaken) logger.info({ event: 'traces.sent-again' });
-          else logger.warn({ event: 'traces.unsent', spans: spans.length, err: result.error });
-        }
-        done(result);
-      }),
-    shutdown: () => exporter.shutdown(),
-  };
 }

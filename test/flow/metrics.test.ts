@@ -1,12 +1,16 @@
 // What a running Willow tells Prometheus: all that is documented, in a form that Prometheus' own tool has nothing against, and true.
 
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
+import { quarantineReasons } from '../../src/core/signal.ts';
 import { everyMetric } from '../support/every-metric.ts';
 import { promtool } from '../support/promtool.ts';
+import { openSse } from '../support/sse.ts';
 import { countedWhen } from '../support/stage.ts';
 import { until } from '../support/until.ts';
 import { call, playWebhooks } from '../support/webhooks.ts';
+import { startWillow } from '../support/willow.ts';
 
 const play = playWebhooks();
 
@@ -95,4 +99,39 @@ test('the process tells what it is, that it is well, and what its pools do', asy
   expect(lag).toBeLessThan(1);
   expect(await willow.metric('willow_link_connections_total')).toBe(1);
   expect(await willow.metric('willow_link_gaps_total')).toBe(0);
+});
+
+test('every series of a counter is there before it has counted anything, so that an alert sees the first time too', async () => {
+  await using fresh = await startWillow({ DATABASE_URL: play.stage.database.url, ROLES: 'api' });
+  const text = await (await fetch(`${fresh.http}/metrics`)).text();
+  const counters = (await everyMetric()).filter(
+    ({ name, type, labels }) => type === 'counter' && labels.length > 0 && name.startsWith('willow_'),
+  );
+  const valuesOf = (name: string, labels: readonly string[] = []) =>
+    [...text.matchAll(new RegExp(`^${name}\\{(.*)\\} (\\S+)$`, 'gm'))]
+      .filter(([, own = '']) => labels.every((label) => own.split(',').includes(label)))
+      .map(([, , value]) => value);
+  for (const { name } of counters) expect(new Set(valuesOf(name)), name).toEqual(new Set(['0']));
+  const alerts = readFileSync(new URL('../../monitoring/alerts.yaml', import.meta.url), 'utf8');
+  const named = [...alerts.matchAll(/(willow_\w+_total)\{([^}]*)\}/g)];
+  expect(named.length).toBeGreaterThan(3);
+  for (const [selector, name = '', labels = ''] of named) {
+    const own = labels.split(',').filter((label) => !label.includes('!='));
+    expect(valuesOf(name, own), selector).not.toEqual([]);
+  }
+  expect(valuesOf('willow_signals_total', ['kind="login"', 'outcome="stale"'])).toEqual(['0']);
+  expect(valuesOf('willow_quarantined_total')).toHaveLength(quarantineReasons.length);
+});
+
+test('a stream is counted as a request when its answer begins, and not again when it ends', async () => {
+  const { willow } = play;
+  const name = 'willow_http_request_seconds';
+  const streams = { method: 'GET', route: '/events/stream', status: '2xx' };
+  const before = await willow.metric(`${name}_count`, streams);
+  const stream = await openSse(`${willow.http}/events/stream`);
+  expect(await countedWhen(willow, `${name}_count`, streams, before + 1)).toBe(before + 1);
+  expect(await willow.metric(`${name}_sum`, streams)).toBeLessThan(5);
+  await stream[Symbol.asyncDispose]();
+  await until('the stream to be left', async () => (await willow.metric('willow_stream_readers')) === 0);
+  expect(await willow.metric(`${name}_count`, streams)).toBe(before + 1);
 });

@@ -173,3 +173,67 @@ test('with a collector that fails, is dead, or comes back nothing else changes, 
   expect(receiver.deliveries()[0]?.headers['traceparent']).toMatch(/^00-/);
   await until('all settled', async () => (await untraced.metric('willow_messages_total')) === 2);
 });
+
+test('a collector that is slow costs spans, and each of them is counted; it is said when that begins and when it is over', async () => {
+  await using opened = new AsyncDisposableStack();
+  const collector = opened.use(await openCollector());
+  const mosquitto = opened.use(await startMosquitto());
+  const voice = opened.use(await openVoice(mosquitto.url));
+  const database = opened.use(await createDatabase());
+  const willow = opened.use(
+    await startListening(mosquitto, database, { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, GRACE_MS: '0' }),
+  );
+  const counted = (outcome: string) => willow.metric('willow_trace_spans_total', { outcome });
+  // Two spans each, and the queue has room for 4,096.
+  const release = collector.hold();
+  const births = 2_600;
+  const said = Array.from({ length: births }, (_, index) => voice.say('/login', { userId: `user-${index}`, epoch: 1 }));
+  await Promise.all(said);
+  const dropped = await until('spans to be dropped', async () => (await counted('dropped')) || false);
+  const unsent = await willow.logged('traces.unsent');
+  expect(dropped).toBeGreaterThan(0);
+  expect(unsent.level).toBe('warn');
+  expect(Number(unsent['spans'])).toBeGreaterThan(0);
+  release();
+  const outcomes = async () => Promise.all(['sent', 'failed', 'dropped'].map(counted));
+  const sum = (values: readonly number[]) => values.reduce((all, value) => all + value, 0);
+  await until('every span to be counted', async () => sum(await outcomes()) === 2 * births);
+  await voice.say('/login', { userId: 'afterwards', epoch: 1 });
+  const again = await willow.logged('traces.sent-again');
+  const [sent = 0, failed = 0, lost = 0] = await until('the last ones', async () => {
+    const all = await outcomes();
+    return sum(all) === 2 * births + 2 && all;
+  });
+  expect(again['unsent']).toBe(failed + lost);
+  expect(collector.spans().length).toBeGreaterThanOrEqual(sent);
+  expect(willow.log().filter(({ event }) => event === 'traces.unsent')).toHaveLength(1);
+});
+
+test('what is not sampled is not sent, and what is goes whole; its receiver is told either way', async () => {
+  await using opened = new AsyncDisposableStack();
+  const collector = opened.use(await openCollector());
+  const mosquitto = opened.use(await startMosquitto());
+  const voice = opened.use(await openVoice(mosquitto.url));
+  const receiver = opened.use(await openReceiver());
+  const database = opened.use(await createDatabase());
+  const sampled = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_TRACES_SAMPLER_ARG: '0.5' };
+  const willow = opened.use(await startListening(mosquitto, database, { ...allowLoopback, ...sampled, GRACE_MS: '0' }));
+  await subscribe(willow, receiver, { events: ['session.started'] });
+  const births = 40;
+  for (let index = 0; index < births; index += 1) await voice.say('/login', { userId: `user-${index}`, epoch: 1 });
+  const deliveries = await receiver.deliveredWhen(births);
+  const told = deliveries.map(
+    ({ headers }) => /^00-([0-9a-f]{32})-[0-9a-f]{16}-(0[01])$/.exec(headers['traceparent'] ?? '') ?? [],
+  );
+  const of = (flags: string) => told.flatMap(([, traceId = '', own]) => (own === flags ? [traceId] : []));
+  expect(of('00').length).toBeGreaterThan(0);
+  expect(of('01').length).toBeGreaterThan(0);
+  expect(new Set([...of('00'), ...of('01')]).size).toBe(births);
+  const whole = ['POST', 'decide and commit', 'deliver', 'log', 'login'];
+  const spans = await collector.spansWhen((all) => all.length >= whole.length * of('01').length);
+  for (const traceId of of('01')) {
+    const names = traceOf(spans, traceId).map(({ name }) => name);
+    expect(names.toSorted()).toEqual(whole);
+  }
+  expect(spans).toHaveLength(whole.length * of('01').length);
+});

@@ -27,6 +27,8 @@ export type Collector = AsyncDisposable & {
   readonly bytes: () => Buffer;
   readonly headers: () => readonly NodeJS.Dict<string | string[]>[];
   readonly answer: (status: number) => void;
+  /** Takes what comes, and answers nothing, until what it returns is called. */
+  readonly hold: () => () => void;
   readonly spansWhen: (isEnough: (spans: readonly Span[]) => boolean) => Promise<readonly Span[]>;
 };
 
@@ -35,6 +37,7 @@ export async function openCollector(): Promise<Collector> {
   const bodies: Buffer[] = [];
   const headers: NodeJS.Dict<string | string[]>[] = [];
   let status = 200;
+  let held: PromiseWithResolvers<void> | null = null;
   const server = createServer((request, response) => {
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
@@ -43,7 +46,9 @@ export async function openCollector(): Promise<Collector> {
       headers.push(request.headers);
       bodies.push(body);
       if (status === 200 && request.url === '/v1/traces') spans.push(...spansOf(body));
-      response.writeHead(status, { 'content-type': 'application/x-protobuf' }).end();
+      const answer = () => response.writeHead(status, { 'content-type': 'application/x-protobuf' }).end();
+      if (held === null) answer();
+      else void held.promise.then(answer);
     });
   });
   server.listen(0, '127.0.0.1');
@@ -55,6 +60,14 @@ export async function openCollector(): Promise<Collector> {
     headers: () => headers,
     answer: (next) => {
       status = next;
+    },
+    hold: () => {
+      const holding = Promise.withResolvers<void>();
+      held = holding;
+      return () => {
+        held = null;
+        holding.resolve();
+      };
     },
     spansWhen: (isEnough) => until('the spans', () => isEnough(spans) && [...spans]),
     [Symbol.asyncDispose]: async () => {
