@@ -62,13 +62,13 @@ function laneOf({ presence, ...ports }: LanePorts, guards: LaneGuards, callerAtO
     const fromMs = performance.now();
     const taken = quota.take(name, fromMs);
     if (taken.isOver) {
-      shedding.leave(socket);
+      shedding.leave(socket, response);
       return usual(request, response);
     }
     const limit = rateLimitOf(taken);
     const answer = (known: Awaited<ReturnType<PresencePort>>): void => {
       const text = presenceText(known);
-      shedding.leave(socket);
+      shedding.leave(socket, response);
       connections.answer(response, text.length, name);
       const own = ['ratelimit', limit, 'etag', presenceTag(known), 'content-type', 'application/json; charset=utf-8'];
       const bytes = Buffer.byteLength(text);
@@ -79,7 +79,7 @@ function laneOf({ presence, ...ports }: LanePorts, guards: LaneGuards, callerAtO
     };
     const fail = (error: unknown): void => {
       if (response.headersSent) throw error;
-      shedding.leave(socket);
+      shedding.leave(socket, response);
       const { status, headers, body } = rawAnswer(failureOf(ports, error));
       response.writeHead(status, { ...pageHeaders, ratelimit: limit, ...headers }).end(body);
       onAnswered(status, performance.now() - fromMs);

@@ -24,6 +24,8 @@ export type HttpLimits = {
   /** Wrong keys, of another form than those that are made here, from one address in a window. */
   readonly failuresMax: number;
   readonly failuresWindowMs: number;
+  /** Before the connections are closed: for those who ask all the time to be told, with an answer, that it is the last. */
+  readonly partingMs: number;
 };
 
 export const httpLimits: HttpLimits = {
@@ -43,6 +45,8 @@ export const httpLimits: HttpLimits = {
   // So many that whoever tries a wrong key on every call, by mistake, is told 401 and not 429.
   failuresMax: 1_000,
   failuresWindowMs: 60_000,
+  // Who asks less often than that is hardly ever just asking when his connection is closed.
+  partingMs: 100,
 };
 
 /** Of all that may be open a quarter is kept for what is not HTTP: the broker, the database, receivers. */

@@ -36,7 +36,7 @@ import type { StreamsPort } from './routes/streaming.ts';
 import { type UsersPort, userRoutes } from './routes/users.ts';
 import { type WebhooksPort, webhookActionRoutes, webhookRoutes } from './routes/webhooks.ts';
 import { Shedding } from './shedding.ts';
-import { answerClientError, createSocketServer } from './sockets.ts';
+import { answerClientError, createSocketServer, stopListening } from './sockets.ts';
 import { oncePerRoute, type TallyOf, tallyRequests } from './tally.ts';
 
 export type HttpDeps = SessionsPort & {
@@ -138,6 +138,11 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   }
   healthRoutes(app, deps.ready);
   metricsRoutes(app, deps.metrics);
+  // Who asks on a connection that he has is told first; who comes with a new one is told at once that nobody listens here.
+  app.addHook('preClose', async () => {
+    stopListening(app.server);
+    await shedding.part();
+  });
   return app;
 }
 

@@ -4,6 +4,7 @@
 
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Connections } from './connections.ts';
 import type { Cors } from './cors.ts';
@@ -23,7 +24,7 @@ declare module 'fastify' {
 
 export type SheddingLimits = Pick<
   HttpLimits,
-  'requestsMax' | 'requestsPerConnectionMax' | 'turnMsMax' | 'vitalTurnMsMax'
+  'requestsMax' | 'requestsPerConnectionMax' | 'turnMsMax' | 'vitalTurnMsMax' | 'partingMs'
 >;
 
 export type SheddingDeps = {
@@ -46,6 +47,7 @@ export class Shedding {
   #isTurnCounted = false;
   #spentMs = 0;
   #vitalSpentMs = 0;
+  #isParting = false;
 
   constructor({ connections, limits, cors, onShed }: SheddingDeps) {
     this.#connections = connections;
@@ -58,6 +60,7 @@ export class Shedding {
   gate(listener: RequestListener): RequestListener {
     return (request, response) => {
       const fromMs = performance.now();
+      if (this.#isParting) response.shouldKeepAlive = false;
       this.#countTurn();
       if (this.#connections.askedInTurn(request.socket, this.#turn) > this.#limits.requestsPerConnectionMax) {
         // All that one read from the socket brought is here at once: thousands, where somebody wants to hold up the others.
@@ -89,10 +92,20 @@ export class Shedding {
     return true;
   }
 
-  /** It is over. */
-  leave(socket: Socket): void {
+  /** It is over; what is answered is not written yet. */
+  leave(socket: Socket, response: ServerResponse): void {
     this.#working -= 1;
     this.#connections.end(socket, true);
+    if (this.#isParting) response.shouldKeepAlive = false;
+  }
+
+  /**
+   * From here on every answer is the last of its connection, and says so: nobody asks on one that is about to be closed. Resolves when those
+   * who ask all the time have been told.
+   */
+  async part(): Promise<void> {
+    this.#isParting = true;
+    if (this.#connections.count > 0) await delay(this.#limits.partingMs);
   }
 
   /** For the routes that are added after this call. */
@@ -113,6 +126,7 @@ export class Shedding {
       return pipelined > this.#limits.requestsPerConnectionMax ? this.#shed(reply, tooManyAtOnce) : done();
     });
     app.addHook('onSend', (request, reply, payload, done) => {
+      if (this.#isParting) reply.raw.shouldKeepAlive = false;
       if (request.isBeingWorkedOn) {
         request.isBeingWorkedOn = false;
         if (!isVitalRoute(request)) this.#working -= 1;

@@ -2,7 +2,7 @@
 // becomes one. Every bound on a single connection stands here.
 
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { Server as NetServer, type Socket } from 'node:net';
 import type { Connections } from './connections.ts';
 import { type Problem, rawAnswer, rawResponse } from './problems.ts';
 import type { Shedding } from './shedding.ts';
@@ -44,6 +44,11 @@ export function createSocketServer(listener: RequestListener, connections: Conne
     part(socket, { type: 'bad-request', detail: 'this is no proxy' });
   });
   return server;
+}
+
+/** The connections that there are go on. Node's own way for HTTP closes those at once that are idle, on which a request may be under way. */
+export function stopListening(server: Server): void {
+  if (server.listening) NetServer.prototype.close.call(server);
 }
 
 const unmet = rawAnswer({ type: 'expectation-failed', detail: 'only 100-continue is understood' });

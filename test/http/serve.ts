@@ -130,8 +130,8 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   audit: async () => [],
   onRefused: () => undefined,
   tallyOf: () => () => undefined,
-  // Tests say many wrong things from one address.
-  limits: { failuresMax: 10_000 },
+  // Tests say many wrong things from one address, and are gone when they stop.
+  limits: { failuresMax: 10_000, partingMs: 0 },
   quarantine: { list: async () => [], get: async () => message, remove: async () => true },
   ready: async () => ({ isReady: true, checks: {} }),
   metrics: {
