@@ -138,12 +138,16 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   }
   healthRoutes(app, deps.ready);
   metricsRoutes(app, deps.metrics);
-  // Who asks on a connection that he has is told first; who comes with a new one is told at once that nobody listens here.
+  partBeforeClosing(app, shedding);
+  return app;
+}
+
+/** Who asks on a connection that he has is told first; who comes with a new one finds at once that nobody listens here. */
+function partBeforeClosing(app: HttpServer, shedding: Shedding): void {
   app.addHook('preClose', async () => {
     stopListening(app.server);
     await shedding.part();
   });
-  return app;
 }
 
 /** Those that are added after this call, in the end. */
