@@ -20,7 +20,7 @@ function isWithinIdLength(text: string): boolean {
 
 /** Any text that may stand for something. */
 export const Id = z
-  .string()
+  .string('must be text')
   .min(1, 'is empty')
   .refine(isWithinIdLength, `is longer than ${idCharactersMax} characters`)
   .refine(isStorableText, 'has a control character or a lone surrogate');
