@@ -4,11 +4,18 @@
 import type pg from 'pg';
 import type { Base } from './app-ingest.ts';
 import { runTrimming } from './app-trimming.ts';
+import { cutWhenAborted } from './store/database.ts';
 import { giveUpEvents, sweepGivenUp } from './store/retention.ts';
 
 const dayMs = 86_400_000;
 /** Between two stretches: some 20,000 events a second at most, half of the time for those who write. */
 const againMs = 20;
+
+/**
+ * Of its own: whoever asks over HTTP does not hold it up. A user with very many sessions takes it a while, and nobody waits for that: one
+ * connection, on which statements may be long, and the process does not stop for them.
+ */
+export const retentionPool = { connectionsMax: 1, statementMsMax: 60_000 };
 
 /** Until the signal aborts. */
 export async function runRetention(base: Base, pool: pg.Pool, signal: AbortSignal): Promise<void> {
@@ -18,6 +25,7 @@ export async function runRetention(base: Base, pool: pg.Pool, signal: AbortSigna
     nowMs,
     settings,
   } = base;
+  cutWhenAborted(pool, signal);
   const keptMs = settings.EVENT_RETENTION_DAYS * dayMs;
   let heldBy: string | null = null;
   let oldestAtMs: number | null = null;

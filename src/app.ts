@@ -8,7 +8,7 @@ import { type AppSettings, type Base, createListener, runIngest } from './app-in
 import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
 import { type LanesParts, runLanes, sendTest } from './app-lanes.ts';
 import { createReadPorts } from './app-reads.ts';
-import { runRetention } from './app-retention.ts';
+import { retentionPool, runRetention } from './app-retention.ts';
 import { createPreparePort, kick, runSessionChores } from './app-sessions.ts';
 import { createStreams, runStreams, type StreamParts } from './app-streams.ts';
 import { openTickets, type Tickets } from './app-tickets.ts';
@@ -43,7 +43,7 @@ import { parseNetworks, registrationProblem, type TargetRules } from './webhooks
 
 export type App = AsyncDisposable & { readonly httpUrl: string };
 
-/** Whoever asks over HTTP, however often, does not keep the lease from being renewed, and neither do webhooks: three pools. */
+/** Whoever asks over HTTP, however often, does not keep the lease from being renewed, and neither do webhooks or retention: four pools. */
 const ingestPool = { connectionsMax: 4, statementMsMax: 15_000 };
 /** Four for the most read call, three for dear reads, two for the log of the streams: three are left for keys, writes and /readyz. */
 const apiPool = { connectionsMax: 12, statementMsMax: 5_000 };
@@ -58,6 +58,8 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   opened.defer(() => pool.end());
   const api = openPool(settings.DATABASE_URL, { ...apiPool, onError });
   opened.defer(() => api.end());
+  const retention = openPool(settings.DATABASE_URL, { ...retentionPool, onError });
+  opened.defer(() => retention.end());
   await prepareDatabase(pool, settings.DATABASE_URL, logger);
 
   const scope = { clientId: settings.MQTT_CLIENT_ID, sharedGroup: settings.MQTT_SHARED_GROUP };
@@ -70,6 +72,7 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   }));
   metrics.database.watch('ingest', pool);
   metrics.database.watch('api', api);
+  metrics.database.watch('retention', retention);
   const health = new Health(nowMs);
   metrics.watchHealth(async () => (await health.ready()).checks);
   health.add('database', async () => ({ ok: (await ask(api, { text: 'select 1' })).rowCount === 1 }));
@@ -102,19 +105,26 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });
   const listening = settings.ROLES.includes('ingest') ? createListener(base) : null;
   listener = listening;
-  runLoops(base, { api, lanes, ring, streams, listening }, opened);
+  runLoops(base, { api, retention, lanes, ring, streams, listening }, opened);
   const stack = opened.move();
   return { httpUrl, [Symbol.asyncDispose]: () => stack.disposeAsync() };
 }
 
-type Looped = Pick<HttpParts, 'api' | 'lanes' | 'ring' | 'streams'> & { readonly listening: Listener | null };
+type Looped = Pick<HttpParts, 'api' | 'lanes' | 'ring' | 'streams'> & {
+  readonly retention: pg.Pool;
+  readonly listening: Listener | null;
+};
 
-function runLoops(base: Base, { api, lanes, ring, streams, listening }: Looped, opened: AsyncDisposableStack): void {
+function runLoops(
+  base: Base,
+  { api, retention, lanes, ring, streams, listening }: Looped,
+  opened: AsyncDisposableStack,
+): void {
   const { settings, logger } = base;
   const [isApi, isWebhooks] = [settings.ROLES.includes('api'), settings.ROLES.includes('webhooks')];
   run(opened, (signal) => runKeyChores(base, { pool: api, ring }, signal));
   run(opened, (signal) => runSessionChores(base, api, signal));
-  run(opened, (signal) => runRetention(base, api, signal));
+  run(opened, (signal) => runRetention(base, retention, signal));
   if (listening !== null) run(opened, (signal) => runIngest(base, listening, signal));
   if (isWebhooks && lanes !== null) run(opened, (signal) => runLanes(base, lanes, signal));
   if (isWebhooks || isApi) {

@@ -45,7 +45,7 @@ export class DatabaseMetrics {
     );
   }
 
-  watch(name: 'ingest' | 'api' | 'webhooks', pool: Pool): void {
+  watch(name: 'ingest' | 'api' | 'retention' | 'webhooks', pool: Pool): void {
     this.#pools.set(name, pool);
   }
 }

@@ -79,7 +79,7 @@ test('the process tells what it is, that it is well, and what its pools do', asy
     const well = await Promise.all(Object.keys(checks).map((check) => willow.metric('willow_check_ok', { check })));
     return well.length > 0 && well.every((value) => value === 1);
   });
-  for (const pool of ['ingest', 'api', 'webhooks']) {
+  for (const pool of ['ingest', 'api', 'retention', 'webhooks']) {
     const most = await willow.metric('willow_database_connections_max', { pool });
     const open = await willow.metric('willow_database_connections', { pool });
     expect(most).toBeGreaterThan(0);

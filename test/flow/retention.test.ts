@@ -10,6 +10,8 @@ import { until } from '../support/until.ts';
 import { startWillow } from '../support/willow.ts';
 
 const dayMs = 86_400_000;
+/** As the README says; a statement may take far longer. */
+const stopMsMax = 5_000;
 
 test('what is older than the horizon goes a stretch at a time, and the horizon says up to when', async () => {
   await using own = await openTables();
@@ -96,4 +98,36 @@ test('a webhook that has not got it holds the log back, and is named; once it is
   expect(await enableEndpoint(own.pool, id, actor)).toEqual({ kind: 'gone', startsAfter: 10 });
   const enabling = await call(`${willow.http}/webhooks/${id}/enable`, { method: 'POST', ...json, body: '{}' });
   expect(enabling).toMatchObject({ status: 409, body: { type: 'urn:willow:problem:webhook-left-behind', after: 10 } });
+});
+
+test('it waits on a connection of its own, and a statement of it that is under way holds up no stop', async () => {
+  await using own = await openTables();
+  const nowMs = Date.now();
+  await appendEvents(own.pool, [nowMs - 40 * dayMs, nowMs - 39 * dayMs, nowMs]);
+  const held = await own.pool.connect();
+  try {
+    await held.query('set idle_in_transaction_session_timeout = 0');
+    await held.query('begin');
+    await held.query('select from log_head for update');
+    await using willow = await startWillow({
+      DATABASE_URL: own.database.url,
+      ROLES: 'api',
+      EVENT_RETENTION_DAYS: '30',
+    });
+    await until('retention to wait for the head of the log', async () => {
+      const { rowCount } = await own.database.pool.query(
+        `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query like '%willow_give_up%'`,
+      );
+      return rowCount === 1;
+    });
+    const ofRetention = { pool: 'retention' };
+    expect(await willow.metric('willow_database_connections', { ...ofRetention, state: 'in_use' })).toBe(1);
+    expect(await willow.metric('willow_database_connections_max', ofRetention)).toBe(1);
+    const stopped = performance.now();
+    expect(await willow.child.end('SIGTERM')).toBe(0);
+    expect(performance.now() - stopped).toBeLessThan(stopMsMax);
+  } finally {
+    await held.query('rollback');
+    held.release(true);
+  }
 });
