@@ -22,6 +22,11 @@ function anchorsOf(path: string): string[] {
 }
 
 describe.each(pages)('%s', (page) => {
+  test('says nothing twice: no two headings are the same', () => {
+    const anchors = anchorsOf(page);
+    expect(anchors.filter((anchor, index) => anchors.indexOf(anchor) < index)).toEqual([]);
+  });
+
   test('links to pages and headings that exist', () => {
     for (const [, link = ''] of read(page).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)) {
       const [file = '', anchor] = link.split('#');
