@@ -134,10 +134,11 @@ async function readEvents(source: Source, copy: Copy, signal: AbortSignal): Prom
     let position = copy.position() ?? 0;
     const path = `/events/stream?after=${position}`;
     const { body } = await ask(source, path, AbortSignal.any([signal, silence.signal]));
+    source.say?.('following', { position });
     let events: LogEvent[] = [];
     const parser = createParser({
       maxBufferSize: frameCharactersMax,
-      // A heartbeat has an id and no data: everything up to there has been sent.
+      // A heartbeat has an id and no data: everything up to there has been sent. It is told with the block's empty line, as its event is.
       onId: (id) => {
         position = Number(id);
       },

@@ -1,5 +1,8 @@
 // The reference follower where no fault is needed: a key that is refused, and users who are erased.
 
+import { cp, mkdir, mkdtemp, readFile, realpath, rm, symlink } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { erase } from '../../examples/follower/erase.ts';
 import { follow } from '../../examples/follower/follower.ts';
@@ -7,6 +10,8 @@ import { openSqliteCopy, type SqliteCopy } from '../../examples/follower/sqlite-
 import { startChild } from '../support/process.ts';
 import { openStage, type Stage, settled } from '../support/stage.ts';
 import { until } from '../support/until.ts';
+
+type Manifest = Readonly<Record<'dependencies' | 'devDependencies', Readonly<Record<string, string>>>>;
 
 let stage: Stage;
 
@@ -32,6 +37,31 @@ test('a follower whose key is refused stops, and says why', async () => {
   await using child = await startChild(process.execPath, ['examples/follower/main.ts'], { env });
   expect(await child.exited).toBe(1);
   expect(child.lines.join('\n')).toMatch(/"follower.stopped","detail":"Willow answered 401: /);
+});
+
+test('lifted into an empty directory, with its one dependency, it follows; and says so after a restart, from where it was', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'willow-follower-'));
+  try {
+    await cp('examples/follower', directory, { recursive: true, filter: (path) => !path.endsWith('node_modules') });
+    const { dependencies } = JSON.parse(await readFile(join(directory, 'package.json'), 'utf8')) as Manifest;
+    const { devDependencies } = JSON.parse(await readFile('package.json', 'utf8')) as Manifest;
+    await mkdir(join(directory, 'node_modules'));
+    for (const [name, version] of Object.entries(dependencies)) {
+      expect(version).toBe(devDependencies[name]);
+      await symlink(await realpath(join('node_modules', name)), join(directory, 'node_modules', name));
+    }
+    const env = { PATH: process.env['PATH'], WILLOW_URL: stage.willow.http, COPY_FILE: 'copy.db' };
+    const said = async (event: string) => {
+      await using child = await startChild(process.execPath, ['main.ts'], { env, cwd: directory });
+      const line = await child.line((one) => one.startsWith(`{"event":"${event}"`) && one, event);
+      return { line, all: [...child.lines], exit: await child.end('SIGTERM') };
+    };
+    const first = await said('following');
+    expect(first.all[0]).toMatch(/^{"event":"snapshot.taken","detail":{"position":\d+,"head":\d+}}$/);
+    expect(await said('following')).toEqual({ line: first.line, all: [first.line], exit: 0 });
+  } finally {
+    await rm(directory, { recursive: true });
+  }
 });
 
 test('an erased user is forgotten by the copy, and one who comes back begins anew', async () => {
