@@ -11,6 +11,8 @@ type Seat = {
   /** Requests that are being worked on, and how many of them are of callers who may ask. */
   working: number;
   calls: number;
+  /** Once more than one was. */
+  isPipelined: boolean;
   /** The last turn of the event loop in which requests came, and how many in that. */
   turn: number;
   asked: number;
@@ -62,6 +64,11 @@ export class Connections {
     return (this.#seats.get(socket)?.unreadBytes ?? 0) >= this.#limits.unreadBytesPerConnectionMax;
   }
 
+  /** Whether an answer may have others behind it. */
+  isPipelined(socket: Socket): boolean {
+    return this.#seats.get(socket)?.isPipelined === true;
+  }
+
   watch(server: Server): void {
     server.maxConnections = this.#limits.connectionsMax + closingMax;
     server.on('drop', () => this.#onDismissed('no-room'));
@@ -87,6 +94,7 @@ export class Connections {
     const seat = this.#seats.get(socket);
     if (seat === undefined) return 1;
     seat.working += 1;
+    if (seat.working > 1) seat.isPipelined = true;
     if (isCall) {
       seat.isUsed = true;
       seat.calls += 1;
@@ -143,6 +151,7 @@ export class Connections {
     }
     const seat = {
       working: 0,
+      isPipelined: false,
       calls: 0,
       turn: 0,
       asked: 0,

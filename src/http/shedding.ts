@@ -96,7 +96,12 @@ export class Shedding {
   leave(socket: Socket, response: ServerResponse): void {
     this.#working -= 1;
     this.#connections.end(socket, true);
-    if (this.#isParting) response.shouldKeepAlive = false;
+    this.#sayLast(socket, response);
+  }
+
+  /** Of a request that came before. Not where other answers may be waiting behind this one. */
+  #sayLast(socket: Socket, response: ServerResponse): void {
+    if (this.#isParting && !this.#connections.isPipelined(socket)) response.shouldKeepAlive = false;
   }
 
   /**
@@ -126,7 +131,7 @@ export class Shedding {
       return pipelined > this.#limits.requestsPerConnectionMax ? this.#shed(reply, tooManyAtOnce) : done();
     });
     app.addHook('onSend', (request, reply, payload, done) => {
-      if (this.#isParting) reply.raw.shouldKeepAlive = false;
+      this.#sayLast(request.raw.socket, reply.raw);
       if (request.isBeingWorkedOn) {
         request.isBeingWorkedOn = false;
         if (!isVitalRoute(request)) this.#working -= 1;
