@@ -219,7 +219,7 @@ function answerFailures(app: HttpServer, { logger, isUnavailable }: HttpDeps): v
     const context = { isUnavailable, bodyBytesMax: request.routeOptions.bodyLimit };
     const problem: Problem = isGone ? { type: 'bad-request' } : problemOf(error, context);
     // The rest of the body is read and dropped, as behind every other refusal: closed on, whoever is still sending it sees no answer.
-    if (problem.type === 'body-too-large') reply.removeHeader('connection');
+    if (problem.type === 'body-too-large' && reply.raw.shouldKeepAlive) reply.removeHeader('connection');
     logFailure(logger, lineOf(request), problem, error);
     return sendProblem(reply, problem);
   });

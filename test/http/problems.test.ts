@@ -255,6 +255,15 @@ test('requests that have come are answered as ever while the server closes', asy
   expect(received()).toMatch(/^HTTP\/1\.1 204 [^]*\nHTTP\/1\.1 204 [^]*$/u);
 });
 
+test('whoever asks for the end of the connection is told of it behind a body that is too large as well', async () => {
+  await using served = await serve();
+  const body = 'x'.repeat(70_000);
+  const head = `POST /users/ada/sessions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n`;
+  const answer = await served.raw(`${head}Connection: close\r\n\r\n${body}`);
+  expectProblem(answer, 413, 'body-too-large');
+  expect(answer.headers.connection).toBe('close');
+});
+
 test('at the level of info only failures are logged', async () => {
   await using served = await serve({ presence: rejects(new Error('x')) }, 'info');
   await served.call({ path: '/healthz' });
