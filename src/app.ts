@@ -20,6 +20,7 @@ import type { TicketRules } from './core/ticket.ts';
 import type { HttpServer } from './http/instance.ts';
 import { connectionsMax } from './http/limits.ts';
 import { createHttpServer, type HttpDeps, listen } from './http/server.ts';
+import { streamsMaxOf } from './http/streams.ts';
 import type { Listener } from './ingest/listener.ts';
 import { Metrics } from './metrics.ts';
 import { Health } from './runtime/health.ts';
@@ -99,7 +100,8 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   if (lanes !== null) await adoptNewestKey(lanes.pool, lanes.sealing, logger);
   const ring = new KeyRing(api, { nowMs, monotonicMs: () => performance.now() });
   const presence = createPresenceReader(api, scope);
-  const streams = createStreams(base, { pool: api, presence, findKey: (id) => ring.find(id) });
+  const limits = streamsMaxOf(connectionsMax(openFilesMax()));
+  const streams = createStreams(base, { pool: api, presence, findKey: (id) => ring.find(id), limits });
   const http = createHttp(base, { api, lanes, ring, tickets, cursorKey, presence, streams });
   opened.defer(() => closeHttp(http));
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });

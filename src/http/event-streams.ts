@@ -53,6 +53,11 @@ export class EventStreams {
     this.#onSent = onSent;
     feed.listen({
       onFrames: (frames, before) => this.#tell(frames, before),
+      onGone: (upTo) => {
+        for (const { stream, group } of this.#readers) {
+          if (group !== null) streams.close(stream, { reason: 'gone', after: upTo });
+        }
+      },
       onAhead: (head) => {
         for (const { stream, group, position } of this.#readers)
           if (group !== null || position > head) streams.close(stream, { reason: 'ahead', head });
@@ -79,7 +84,9 @@ export class EventStreams {
   ): void {
     const { after, head, filter } = from;
     const positionOf = (): number => (reader.group === null ? reader.position : this.#feed.position);
-    const stream = this.#streams.begin(request, reply, { kind: 'events', position: () => positionOf() });
+    // A process that cannot read the log has no sign of life to give: who hears none goes elsewhere.
+    const position = (): number | null => (this.#feed.isCurrent ? positionOf() : null);
+    const stream = this.#streams.begin(request, reply, { kind: 'events', position });
     const reader: Reader = { stream, filter, position: after, group: null };
     this.#readers.add(reader);
     this.#feed.join(head);
@@ -116,9 +123,10 @@ export class EventStreams {
     if (position < page.goneUpTo) return this.#streams.close(stream, { reason: 'gone', after: page.goneUpTo });
     if (page.upTo <= position) return;
     const frames = framesAfter(page, position).filter((frame) => wants(filter, frame));
-    if (frames.length > 0) stream.write(bytesOf(page, filter, position, frames), performance.now());
-    this.#onSent(frames.length);
-    reader.position = page.upTo;
+    const slice = sliceOf(frames);
+    if (slice.length > 0) stream.write(bytesOf(page, filter, position, slice), performance.now());
+    this.#onSent(slice.length);
+    reader.position = slice.length < frames.length ? (slice.at(-1)?.position ?? page.upTo) : page.upTo;
   }
 
   #tell(frames: readonly Frame[], before: number): void {
@@ -148,7 +156,8 @@ export class EventStreams {
     const { unsentBytesMax } = this.#streams.limits;
     for (const reader of readers) {
       const { stream } = reader;
-      if (stream.unsentBytes + bytes.length <= unsentBytesMax) {
+      // However large, once it is shared by all who have taken what was before.
+      if (stream.unsentBytes === 0 || stream.unsentBytes + bytes.length <= unsentBytesMax) {
         stream.write(bytes, nowMs);
         this.#onSent(events);
       } else {
@@ -190,13 +199,24 @@ function keyOf(types: EventFilter['types']): string {
   return types === null ? '' : [...types].toSorted().join();
 }
 
-/** Of a page that is read from its beginning, and does not grow any more, the same for all who want the same types. */
+/** What is written at once to somebody who is behind, at least one event: more waits until this is taken. */
+const sliceCharactersMax = 64 * 1024;
+
+function sliceOf(frames: readonly Frame[]): readonly Frame[] {
+  let characters = 0;
+  const end = frames.findIndex(({ text }, index) => {
+    characters += text.length;
+    return index > 0 && characters > sliceCharactersMax;
+  });
+  return end === -1 ? frames : frames.slice(0, end);
+}
+
+/** Of a page that is read from its beginning, and does not grow any more, the same for all who want all of it. */
 function bytesOf(page: LogPage, { types, userId }: EventFilter, position: number, frames: readonly Frame[]): Buffer {
-  const isShared = userId === null && position <= page.start && page.upTo >= page.end;
-  const key = keyOf(types);
-  const known = isShared ? page.bytes.get(key) : undefined;
-  if (known !== undefined) return known;
+  const isWhole = types === null && userId === null && position <= page.start && page.upTo >= page.end;
+  const isShared = isWhole && frames.length === page.frames.length;
+  if (isShared && page.bytes !== null) return page.bytes;
   const bytes = Buffer.from(frames.map(({ text }) => text).join(''));
-  if (isShared) page.bytes.set(key, bytes);
+  if (isShared) page.bytes = bytes;
   return bytes;
 }

@@ -31,14 +31,18 @@ export type LogPage = {
   upTo: number;
   goneUpTo: number;
   frames: readonly Frame[];
-  /** The whole page in bytes, for each set of types that was asked for. */
-  readonly bytes: Map<string, Buffer>;
+  /** Of all frames. */
+  characters: number;
+  /** The whole page, once somebody who wants all of it has asked. */
+  bytes: Buffer | null;
   loading: Promise<void> | null;
 };
 
 export type FeedListener = {
   /** What is new at the end of the log, which was told up to `before` until now. */
   readonly onFrames: (frames: readonly Frame[], before: number) => void;
+  /** Retention has taken some of what was not told yet, up to this position. */
+  readonly onGone: (upTo: number) => void;
   /** The log ends before what was told: the database is an older one. */
   readonly onAhead: (head: number) => void;
   /** Something was erased. */
@@ -46,10 +50,12 @@ export type FeedListener = {
 };
 
 const pageEvents = 256;
-/** Some 12 MB at 200 bytes an event, and as much again where whole pages are asked for. */
-const pagesMax = 256;
-/** Of the pool, which others need too. */
-const loadsMax = 2;
+/** Of pages that are kept for those who come after; a page has some 50 KB, and with large devices half a MB. */
+const pagesBytesMax = 32 * 1024 * 1024;
+/** Of the pool, which others need too: for those who are behind, and for those who begin. The end of the log waits for neither. */
+const loadsMax = { pages: 2, ends: 1 };
+/** A process that has not read the log for so long does not know what is new. */
+const feedLimits = { currentMsMax: 5_000 };
 /** How late a commit is noticed when its hint was lost. */
 const pollMs = 500;
 /** Between two reads of the end: telling thousands of streams takes a third of the time, while nobody waits for long. */
@@ -58,21 +64,23 @@ const backOff = { firstMs: 50, lastMs: 2_000 };
 
 export class LogFeed {
   readonly #read: LogPort;
+  readonly #currentMsMax: number;
   readonly #listeners: FeedListener[] = [];
   readonly #pages = new Map<number, LogPage>();
   /** Told up to here. */
   #position = 0;
   #head = 0;
   #readers = 0;
-  #loads = 0;
-  readonly #waiting: (() => void)[] = [];
+  #readAtMs = Number.NEGATIVE_INFINITY;
+  readonly #loads = { pages: new Slots(loadsMax.pages), ends: new Slots(loadsMax.ends) };
   #told = Promise.withResolvers<void>();
   #hinted = Promise.withResolvers<void>();
   /** When all was out last, and how long that took. */
   #lastTold = { atMs: Number.NEGATIVE_INFINITY, tookMs: 0 };
 
-  constructor(read: LogPort) {
+  constructor(read: LogPort, { currentMsMax } = feedLimits) {
     this.#read = read;
+    this.#currentMsMax = currentMsMax;
   }
 
   get position(): number {
@@ -81,6 +89,18 @@ export class LogFeed {
 
   get head(): number {
     return this.#head;
+  }
+
+  /** Of the log, what is kept for those who come after. */
+  get keptBytes(): number {
+    let bytes = 0;
+    for (const page of this.#pages.values()) bytes += bytesOfPage(page);
+    return bytes;
+  }
+
+  /** Whether the end of the log was read a moment ago: nothing is new but what was told. */
+  get isCurrent(): boolean {
+    return performance.now() - this.#readAtMs < this.#currentMsMax;
   }
 
   listen(listener: FeedListener): void {
@@ -100,7 +120,7 @@ export class LogFeed {
 
   /** The ends of the log, as they are now. */
   async ends(): Promise<{ readonly head: number; readonly trimmed: number }> {
-    const { head, trimmed } = await this.#load(0, 0);
+    const { head, trimmed } = await this.#loads.ends.use(() => this.#load(0, 0));
     return { head, trimmed };
   }
 
@@ -115,12 +135,15 @@ export class LogFeed {
 
   leave(): void {
     this.#readers -= 1;
+    if (this.#readers === 0) this.#pages.clear();
   }
 
   /** The page that has what follows a position, once it has something of it, or the log ends there. */
   async pageAfter(position: number): Promise<LogPage> {
     const page = this.#pageOf(position);
-    if (page.upTo <= position || (page.upTo < page.end && page.upTo < this.#head)) await this.#extend(page);
+    if (page.upTo <= position || (page.upTo < page.end && page.upTo < this.#head)) {
+      await this.#loads.pages.use(() => this.#extend(page));
+    }
     return page;
   }
 
@@ -169,6 +192,7 @@ export class LogFeed {
       for (const { onAhead } of this.#listeners) onAhead(this.#head);
       return false;
     }
+    if (page.goneUpTo > before) for (const { onGone } of this.#listeners) onGone(page.goneUpTo);
     if (page.upTo <= before) return false;
     this.#position = page.upTo;
     const frames = framesAfter(page, before);
@@ -185,9 +209,11 @@ export class LogFeed {
     // The one that was used last goes last.
     this.#pages.delete(start);
     this.#pages.set(start, page);
-    for (const oldest of this.#pages.keys()) {
-      if (this.#pages.size <= pagesMax) break;
+    let bytes = this.keptBytes;
+    for (const [oldest, kept] of this.#pages) {
+      if (bytes <= pagesBytesMax || kept === page) break;
       this.#pages.delete(oldest);
+      bytes -= bytesOfPage(kept);
     }
     return page;
   }
@@ -205,31 +231,56 @@ export class LogFeed {
     const from = page.upTo;
     const { head, trimmed, events } = await this.#load(from, page.end);
     if (trimmed > from) page.goneUpTo = trimmed;
-    page.frames = page.frames.concat(events.map(frameOf));
+    const frames = events.map(frameOf);
+    page.frames = page.frames.concat(frames);
+    for (const { text } of frames) page.characters += text.length;
     page.upTo = Math.max(from, Math.min(page.end, head));
   }
 
-  /** So many at once, in the order in which they were asked for: who is far behind takes no more than others. */
   async #load(after: number, upTo: number): Promise<LogStretch> {
-    if (this.#loads >= loadsMax) await new Promise<void>((resolve) => void this.#waiting.push(resolve));
-    else this.#loads += 1;
+    const known = this.#head;
+    const stretch = await this.#read(after, upTo);
+    // An answer that was asked for before another one may come after it; smaller than what was known before, the log is another one.
+    if (stretch.head < known) this.#pages.clear();
+    this.#head = stretch.head < known ? stretch.head : Math.max(this.#head, stretch.head);
+    this.#readAtMs = performance.now();
+    return stretch;
+  }
+}
+
+/** So many at once, in the order in which they were asked for. */
+class Slots {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(max: number) {
+    this.#free = max;
+  }
+
+  async use<Result>(work: () => Promise<Result>): Promise<Result> {
+    if (this.#free === 0) await new Promise<void>((resolve) => void this.#waiting.push(resolve));
+    else this.#free -= 1;
     try {
-      const known = this.#head;
-      const stretch = await this.#read(after, upTo);
-      // An answer that was asked for before another one may come after it; smaller than what was known before, the log is another one.
-      if (stretch.head < known) this.#pages.clear();
-      this.#head = stretch.head < known ? stretch.head : Math.max(this.#head, stretch.head);
-      return stretch;
+      return await work();
     } finally {
       const next = this.#waiting.shift();
-      if (next === undefined) this.#loads -= 1;
+      if (next === undefined) this.#free += 1;
       else next();
     }
   }
 }
 
 function emptyPage(start: number): LogPage {
-  return { start, end: start + pageEvents, upTo: start, goneUpTo: 0, frames: [], bytes: new Map(), loading: null };
+  return {
+    start,
+    end: start + pageEvents,
+    upTo: start,
+    goneUpTo: 0,
+    frames: [],
+    characters: 0,
+    bytes: null,
+    loading: null,
+  };
 }
 
 /** Positions are in their order. */
@@ -241,4 +292,9 @@ export function framesAfter({ frames }: LogPage, position: number): readonly Fra
 function frameOf(event: LoggedEvent): Frame {
   const { position, userId, type } = event;
   return { position, userId, type, text: `id: ${position}\ndata: ${JSON.stringify(eventBody(event))}\n\n` };
+}
+
+/** As it is kept: a text takes a byte or two a character. */
+function bytesOfPage({ characters, bytes }: LogPage): number {
+  return 2 * characters + (bytes?.length ?? 0);
 }

@@ -58,6 +58,7 @@ export class PresenceStreams {
           if (followed !== undefined) this.#refresh(followed);
         }
       },
+      onGone: readAll,
       onAhead: readAll,
       onErased: readAll,
     });
@@ -86,7 +87,8 @@ export class PresenceStreams {
     this.#followed.set(userId, followed);
     const stream = this.#streams.begin(request, reply, {
       kind: 'presence',
-      position: () => Math.max(followed.position, this.#feed.position),
+      // While it is not known whether it still is so, there is no sign of life to give.
+      position: () => (this.#feed.isCurrent ? Math.max(followed.position, this.#feed.position) : null),
       onBeat: () => this.#refresh(followed),
     });
     const follower: Follower = { stream, state: '', isWaiting: false };

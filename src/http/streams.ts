@@ -33,6 +33,15 @@ export const streamLimits: StreamLimits = {
   keyCheckMs: 5_000,
 };
 
+/** Streams keep their connections: of all that may be open they have half at most, and one caller a quarter. */
+export function streamsMaxOf(connectionsMax: number): Pick<StreamLimits, 'streamsMax' | 'callerStreamsMax'> {
+  const { streamsMax, callerStreamsMax } = streamLimits;
+  return {
+    streamsMax: Math.min(streamsMax, Math.floor(connectionsMax / 2)),
+    callerStreamsMax: Math.min(callerStreamsMax, Math.floor(connectionsMax / 4)),
+  };
+}
+
 export type StreamKind = 'events' | 'presence';
 
 /** What the kinds of streams add to a beat. */

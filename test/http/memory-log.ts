@@ -16,6 +16,8 @@ export class MemoryLog {
   trimmed = 0;
   /** How often it was read. */
   reads = 0;
+  /** The database does not answer. */
+  isAway = false;
 
   get head(): number {
     return this.events.length;
@@ -30,6 +32,7 @@ export class MemoryLog {
 
   readonly read: LogPort = async (after, upTo) => {
     this.reads += 1;
+    if (this.isAway) throw new Error('the log is away');
     const { head, trimmed } = this;
     const events = this.events.slice(Math.max(after, trimmed), Math.max(after, upTo));
     return { head, trimmed, events };
@@ -69,11 +72,11 @@ export type MemoryStreams = StreamsPort & {
 
 export function streamsOf(
   log: { readonly read: LogPort },
-  more: Partial<StreamsDeps> & { readonly presence?: PresencePort } = {},
+  more: Partial<StreamsDeps> & { readonly presence?: PresencePort; readonly currentMsMax?: number } = {},
 ): MemoryStreams {
   const closed: Closing['reason'][] = [];
   let sent = 0;
-  const feed = new LogFeed(log.read);
+  const feed = new LogFeed(log.read, { currentMsMax: more.currentMsMax ?? 5_000 });
   const streams = new Streams({
     findKey: () => null,
     logger: pino({ level: 'silent' }),

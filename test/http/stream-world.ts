@@ -23,11 +23,12 @@ export async function openWorld(
   more: Parameters<typeof streamsOf>[1] & Parameters<typeof serve>[0] = {},
 ): Promise<World> {
   const log = new MemoryLog();
-  const { presence, findKey, ...deps } = more;
+  const { presence, findKey, currentMsMax, ...deps } = more;
   const streams = streamsOf(log, {
     limits,
     ...(presence !== undefined && { presence }),
     ...(findKey !== undefined && { findKey }),
+    ...(currentMsMax !== undefined && { currentMsMax }),
   });
   const stopping = new AbortController();
   const running = streams.feed.run(stopping.signal, { logger, onSuccess: () => undefined });

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
+import { streamsMaxOf } from '../../src/http/streams.ts';
 import { openSse } from '../support/sse.ts';
 import { until } from '../support/until.ts';
 import { expectProblem } from './serve.ts';
@@ -74,6 +75,59 @@ test('whoever is overtaken by what is removed is told where to begin, and is tol
   const told = positions(reader.messages);
   expect(told).toEqual(upTo(told.length));
   expect(told.length).toBeLessThan(15_000);
+});
+
+test('whoever was at the end of the log, and is overtaken all the same, is told so as well', async () => {
+  await using world = await openWorld();
+  world.log.append({}, {}, {});
+  await using reader = await world.open('/events/stream?after=0');
+  await reader.messagesWhen(3);
+  await until('the end of the log', () => world.streams.feed.position === 3);
+  // A process that was stopped in between sees all of it at once.
+  world.log.append(...Array.from({ length: 20 }, () => ({})));
+  world.log.trimmed = 20;
+  world.streams.feed.hint();
+  await reader.over();
+  expect(reader.closing()).toEqual({ reason: 'gone', after: 20 });
+  expect(positions(reader.messages)).toEqual(upTo(3));
+  await using again = await world.open('/events/stream?after=20');
+  expect(positions(await again.messagesWhen(3))).toEqual([21, 22, 23]);
+});
+
+test('a process that cannot read the log gives no sign of life, and goes on where it was', async () => {
+  await using world = await openWorld({ beatMs: 60 }, { currentMsMax: 600 });
+  await using events = await world.open('/events/stream');
+  await using presence = await world.open('/users/ada/presence/stream');
+  await until('beats', () => events.beats() > 1 && presence.beats() > 1);
+  world.log.isAway = true;
+  await until('what is known is old', () => !world.streams.feed.isCurrent);
+  const before = [events.beats(), presence.beats()];
+  await delay(300);
+  // One of each may have been on its way.
+  expect(events.beats()).toBeLessThanOrEqual((before[0] ?? 0) + 1);
+  expect(presence.beats()).toBeLessThanOrEqual((before[1] ?? 0) + 1);
+  world.log.isAway = false;
+  world.log.append({});
+  await events.messagesWhen(1);
+  const after = [events.beats(), presence.beats()];
+  await until('beats again', () => events.beats() > (after[0] ?? 0) && presence.beats() > (after[1] ?? 0));
+});
+
+test('what is kept of the log for those who come after is bounded in bytes, and is let go with the last of them', async () => {
+  await using world = await openWorld();
+  const device = { text: 'x'.repeat(900) };
+  world.log.append(...Array.from({ length: 40_000 }, () => ({ device })));
+  const reader = await world.open('/events/stream?after=0');
+  expect(positions(await reader.messagesWhen(40_000))).toEqual(upTo(40_000));
+  expect(world.streams.feed.keptBytes).toBeLessThan(34 * 1024 * 1024);
+  expect(world.streams.feed.keptBytes).toBeGreaterThan(1024 * 1024);
+  await reader[Symbol.asyncDispose]();
+  await until('nothing is kept', () => world.streams.feed.keptBytes === 0);
+});
+
+test('streams take half of the connections at most, and those of one caller a quarter', () => {
+  expect(streamsMaxOf(600)).toEqual({ streamsMax: 300, callerStreamsMax: 150 });
+  expect(streamsMaxOf(20_000)).toEqual({ streamsMax: 5_000, callerStreamsMax: 2_500 });
 });
 
 test('a log that ends before what was told is said to: the database is an older one', async () => {
