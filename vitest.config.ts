@@ -27,7 +27,7 @@ export default defineConfig({
           testTimeout: 240_000,
           hookTimeout: 60_000,
           // Most of what these do is wait: for a lease to run out, a server to come back.
-          maxWorkers: 3,
+          maxWorkers: 2,
           sequence: { groupOrder: 2 },
         },
       },

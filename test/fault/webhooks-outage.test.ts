@@ -149,6 +149,13 @@ test('after 5 days of nothing but failure an endpoint is disabled, and enabled a
     return webhook.status === 'disabled' && webhook;
   });
   expect(disabledReason).toBe('failing');
+  // What the other lanes were sending in that moment has ended.
+  await until('nobody who sends', async () => {
+    const { rowCount } = await database.pool.query('select from lanes where endpoint_id = $1 and holder is not null', [
+      id,
+    ]);
+    return rowCount === 0;
+  });
   receiver.answer(() => 204);
   vi.setSystemTime(Date.now() + 24 * hourMs);
   await visits.visit(userIds);
