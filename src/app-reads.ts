@@ -9,9 +9,10 @@ import type { AsOf, AsOfPort } from './http/routes/presence.ts';
 import type { PresenceListsPort } from './http/routes/presence-lists.ts';
 import type { SessionsPort } from './http/routes/sessions.ts';
 import { shared } from './http/shared.ts';
+import { atMost } from './runtime/at-most.ts';
 import { readPast } from './store/as-of.ts';
-import { atMost } from './store/at-most.ts';
 import { readCounts } from './store/counts.ts';
+import { DatabaseAwayError } from './store/database.ts';
 import { listEvents } from './store/log-pages.ts';
 import { listPresence, queryPresence } from './store/presence-lists.ts';
 import { listEventsOfUser, listSessions } from './store/reads.ts';
@@ -23,14 +24,14 @@ const minuteMs = 60_000;
 const countsRestFactor = 2;
 
 /**
- * Of the connections of the API: what is asked of many, or of the past, has these. With four for the most read call and two for the streams
- * some are left for the keys, for what callers write and for /readyz (app.ts).
+ * Of the connections of the API (app.ts): what is asked of many, or of the past, has these, so that what is cheap, the keys and what tells
+ * whether the process is well always find a connection.
  */
 const dearReadsMax = 3;
 /** Of those: the past may have to be read back a long way. */
 const asOfReadsMax = 2;
 /** As for a connection. */
-const waitMsMax = 5_000;
+const patience = { waitMsMax: 5_000, error: () => new DatabaseAwayError('too many dear reads are waiting') };
 
 type ReadPorts = {
   readonly presenceAsOf: AsOfPort;
@@ -41,8 +42,8 @@ type ReadPorts = {
 };
 
 export function createReadPorts(pool: pg.Pool, { scope, nowMs, settings, metrics }: Base): ReadPorts {
-  const dear = atMost(dearReadsMax, waitMsMax);
-  const past = atMost(asOfReadsMax, waitMsMax);
+  const dear = atMost(dearReadsMax, patience);
+  const past = atMost(asOfReadsMax, patience);
   const countPresence = shared(() => dear(() => readCounts(pool, scope)), countsRestFactor);
   metrics.watchPresence(countPresence);
   const presenceAsOf = createAsOfPort(pool, {

@@ -2,7 +2,6 @@
 // plugs them together and decides nothing itself. Whoever disposes of it gets back control when the batch in hand is settled and everything is closed.
 
 import type pg from 'pg';
-import manifest from '../package.json' with { type: 'json' };
 import { Hints } from './app-hints.ts';
 import { type AppSettings, type Base, createListener, runIngest } from './app-ingest.ts';
 import { actorOf, createAuditPort, createKeysPort, runKeyChores } from './app-keys.ts';
@@ -29,6 +28,7 @@ import type { Logger } from './runtime/logger.ts';
 import { openFilesMax } from './runtime/open-files.ts';
 import { createSealing } from './runtime/sealing.ts';
 import { StartError } from './runtime/start-error.ts';
+import { version } from './runtime/version.ts';
 import type { Settings } from './settings.ts';
 import { ask, ConflictError, DatabaseAwayError, openPool } from './store/database.ts';
 import { readDeployment } from './store/deployment.ts';
@@ -46,8 +46,8 @@ export type App = AsyncDisposable & { readonly httpUrl: string };
 
 /** Whoever asks over HTTP, however often, does not keep the lease from being renewed, and neither do webhooks or retention: four pools. */
 const ingestPool = { connectionsMax: 4, statementMsMax: 15_000 };
-/** Four for the most read call, three for dear reads, two for the log of the streams: three are left for keys, writes and /readyz. */
-const apiPool = { connectionsMax: 12, statementMsMax: 5_000 };
+/** Four for the most read call, three for dear reads, four for the log of the streams: three are left for keys, writes and /readyz. */
+const apiPool = { connectionsMax: 14, statementMsMax: 5_000 };
 const lanesPool = { connectionsMax: 4, statementMsMax: 15_000 };
 /** Requests under way are answered; then connections are closed, those too on which a request never ends. */
 const httpCloseMsMax = 1_000;
@@ -100,9 +100,10 @@ export async function startApp(settings: AppSettings, logger: Logger, nowMs: () 
   if (lanes !== null) await adoptNewestKey(lanes.pool, lanes.sealing, logger);
   const ring = new KeyRing(api, { nowMs, monotonicMs: () => performance.now() });
   const presence = createPresenceReader(api, scope);
-  const limits = streamsMaxOf(connectionsMax(openFilesMax()));
+  const httpConnectionsMax = connectionsMax(openFilesMax());
+  const limits = streamsMaxOf(httpConnectionsMax);
   const streams = createStreams(base, { pool: api, presence, findKey: (id) => ring.find(id), limits });
-  const http = createHttp(base, { api, lanes, ring, tickets, cursorKey, presence, streams });
+  const http = createHttp(base, { api, lanes, ring, tickets, cursorKey, presence, streams, httpConnectionsMax });
   opened.defer(() => closeHttp(http));
   const httpUrl = await listen(http, { host: settings.HTTP_HOST, port: settings.HTTP_PORT });
   const listening = settings.ROLES.includes('ingest') ? createListener(base) : null;
@@ -160,7 +161,7 @@ async function openTraces(
     headers: headers ?? {},
     serviceName,
     ratio,
-    version: manifest.version,
+    version,
     key,
     logger,
     onSpans: (outcome, spans) => metrics.traces.spans.inc({ outcome }, spans),
@@ -229,10 +230,11 @@ type HttpParts = {
   readonly cursorKey: string;
   readonly presence: HttpDeps['presence'];
   readonly streams: StreamParts;
+  readonly httpConnectionsMax: number;
 };
 
 function createHttp(base: Base, parts: HttpParts): HttpServer {
-  const { api: pool, lanes, ring, tickets, cursorKey, presence, streams } = parts;
+  const { api: pool, lanes, ring, tickets, cursorKey, presence, streams, httpConnectionsMax } = parts;
   const { settings, logger, health, metrics } = base;
   const targetRules = targetRulesOf(settings);
   return createHttpServer({
@@ -240,7 +242,7 @@ function createHttp(base: Base, parts: HttpParts): HttpServer {
     keys: createKeysPort(pool, ring),
     audit: createAuditPort(pool),
     allowedOrigins: settings.CORS_ORIGINS ?? [],
-    limits: { connectionsMax: connectionsMax(openFilesMax()) },
+    limits: { connectionsMax: httpConnectionsMax },
     onRefused: (why) => metrics.http.refused.inc({ why }),
     tallyOf: (method, route) => metrics.http.tallyOf(method, route),
     hasApi: settings.ROLES.includes('api'),

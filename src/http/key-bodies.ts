@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { isStorableText } from '../core/ids.ts';
 import { scopes } from './instance.ts';
+import { TimeMs } from './parameters.ts';
 
 const nameCharactersMax = 256;
 const nameSentence = `must be text of 1 to ${nameCharactersMax} characters`;
@@ -18,10 +19,7 @@ const Scopes = z
   .refine((list) => list.length >= 1 && list.length <= scopes.length, scopesSentence)
   .transform((list) => [...new Set(list)]);
 
-const ExpiresAt = z.iso
-  .datetime({ offset: true, error: 'must be a time in ISO 8601, such as 2027-11-23T08:00:00Z' })
-  .transform((text) => Date.parse(text))
-  .refine((timeMs) => timeMs > Date.now(), 'must be in the future');
+const ExpiresAt = TimeMs.refine((timeMs) => timeMs > Date.now(), 'must be in the future');
 
 export const NewKey = z.strictObject(
   {

@@ -3,6 +3,7 @@
 // and what retention has taken is known with the read that would have missed it. While nobody streams, nothing is read.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { atMost } from '../runtime/at-most.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { loop } from '../runtime/loop.ts';
 import { eventBody, type LoggedEvent } from './render.ts';
@@ -72,7 +73,7 @@ export class LogFeed {
   #head = 0;
   #readers = 0;
   #readAtMs = Number.NEGATIVE_INFINITY;
-  readonly #loads = { pages: new Slots(loadsMax.pages), ends: new Slots(loadsMax.ends) };
+  readonly #loads = { pages: atMost(loadsMax.pages), ends: atMost(loadsMax.ends) };
   #told = Promise.withResolvers<void>();
   #hinted = Promise.withResolvers<void>();
   /** When all was out last, and how long that took. */
@@ -120,7 +121,7 @@ export class LogFeed {
 
   /** The ends of the log, as they are now. */
   async ends(): Promise<{ readonly head: number; readonly trimmed: number }> {
-    const { head, trimmed } = await this.#loads.ends.use(() => this.#load(0, 0));
+    const { head, trimmed } = await this.#loads.ends(() => this.#load(0, 0));
     return { head, trimmed };
   }
 
@@ -142,7 +143,7 @@ export class LogFeed {
   async pageAfter(position: number): Promise<LogPage> {
     const page = this.#pageOf(position);
     if (page.upTo <= position || (page.upTo < page.end && page.upTo < this.#head)) {
-      await this.#loads.pages.use(() => this.#extend(page));
+      await this.#loads.pages(() => this.#extend(page));
     }
     return page;
   }
@@ -245,28 +246,6 @@ export class LogFeed {
     this.#head = stretch.head < known ? stretch.head : Math.max(this.#head, stretch.head);
     this.#readAtMs = performance.now();
     return stretch;
-  }
-}
-
-/** So many at once, in the order in which they were asked for. */
-class Slots {
-  #free: number;
-  readonly #waiting: (() => void)[] = [];
-
-  constructor(max: number) {
-    this.#free = max;
-  }
-
-  async use<Result>(work: () => Promise<Result>): Promise<Result> {
-    if (this.#free === 0) await new Promise<void>((resolve) => void this.#waiting.push(resolve));
-    else this.#free -= 1;
-    try {
-      return await work();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next === undefined) this.#free += 1;
-      else next();
-    }
   }
 }
 

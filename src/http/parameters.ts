@@ -33,6 +33,11 @@ export const MessagePath = z.object({ id: Numbered.meta(whole('The message.')) }
 /** Of a call that takes nothing. */
 export const NoBody = z.strictObject({}, 'must be empty, or {}').nullish();
 
+/** A time, as ms since the epoch. */
+export const TimeMs = z.iso
+  .datetime({ offset: true, error: 'must be one time in ISO 8601, such as 2026-11-23T08:00:00Z' })
+  .transform((text) => Date.parse(text));
+
 /** The last ms that both a Date and PostgreSQL can tell. */
 export const timeMsMax = 8.64e15;
 

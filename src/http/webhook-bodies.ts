@@ -3,6 +3,7 @@
 import { z } from 'zod';
 import { isStorableText } from '../core/ids.ts';
 import { eventTypes } from '../core/session.ts';
+import { TimeMs } from './parameters.ts';
 
 const urlCharactersMax = 2_048;
 const descriptionCharactersMax = 256;
@@ -65,9 +66,6 @@ const Lanes = wholeNumber(1, lanesMax);
 const MaxBatch = wholeNumber(1, batchEventsMax);
 const Enabled = z.boolean('must be true or false');
 const Position = wholeNumber(0, Number.MAX_SAFE_INTEGER);
-const Time = z.iso
-  .datetime({ offset: true, error: 'must be a time in ISO 8601, such as 2026-11-23T08:00:00Z' })
-  .transform((text) => Date.parse(text));
 
 const isObject = 'must be a JSON object';
 
@@ -102,7 +100,7 @@ export function changedWebhook(targetProblem: UrlProblem) {
 
 export const ReplayFrom = z
   .strictObject(
-    { after: Position.optional().describe(says.replayAfter), since: Time.optional().describe(says.since) },
+    { after: Position.optional().describe(says.replayAfter), since: TimeMs.optional().describe(says.since) },
     isObject,
   )
   .transform(({ after, since }, context) => {

@@ -3,11 +3,9 @@
 
 import { Histogram, type HistogramConfiguration, type Registry } from 'prom-client';
 import type { Refused } from '../http/server.ts';
+import type { Tally } from '../http/tally.ts';
 import { bornCounter, membersOf } from './born.ts';
 import { secondsBuckets } from './buckets.ts';
-
-/** Of one route. Whoever answered says so here. */
-export type Tally = (status: number, tookMs: number) => void;
 
 type Cell = {
   readonly labels: Readonly<Record<string, string>>;

@@ -2,7 +2,7 @@
 
 import { performance } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, type Registry } from 'prom-client';
-import manifest from '../../package.json' with { type: 'json' };
+import { version } from '../runtime/version.ts';
 import { askedGauge } from './buckets.ts';
 
 /** What readiness rests on. */
@@ -24,7 +24,7 @@ export class ProcessMetrics {
       help: '1, with the version of Willow.',
       labelNames: ['version'],
       registers,
-    }).set({ version: manifest.version }, 1);
+    }).set({ version }, 1);
     // Unlike a gauge of the lag it means the same to any number of scrapers, however often they ask.
     new Counter({
       name: 'willow_event_loop_active_seconds_total',

@@ -185,7 +185,7 @@ describe.each(calls)('%s %s', (method, path) => {
 describe('a moment, a place or a type that there is not', () => {
   const inAnHour = new Date(Date.now() + 3_600_000).toISOString();
   const at = '/users/42/presence?at=';
-  const noTime: Refusal = ['bad-input', /^the query parameter at must be a time in ISO 8601/u];
+  const noTime: Refusal = ['bad-input', /^the query parameter at must be one time in ISO 8601/u];
   const noPosition: Refusal = ['bad-input', /^the query parameter after must be a position of the log/u];
   const noType: Refusal = ['bad-input', /the query parameter type(?:\/0)? must be of session\.started, /u];
 

@@ -2,8 +2,7 @@
 // online, and whoever asks whether Willow is well, is answered meanwhile.
 
 import { expect, test } from 'vitest';
-import { atMost } from '../../src/store/at-most.ts';
-import { DatabaseAwayError } from '../../src/store/database.ts';
+import { atMost } from '../../src/runtime/at-most.ts';
 import { call } from '../support/http.ts';
 import { announcedWhen, openStage } from '../support/stage.ts';
 import { until } from '../support/until.ts';
@@ -21,38 +20,42 @@ test.each([
   await announcedWhen(willow, 'ann', 2);
   const client = await database.pool.connect();
   await client.query('begin; lock table events in access exclusive mode');
+  // Locks are told of one moment, which what is told of processes is not: one that has given up would be counted with the one after it.
   // Retention, on a connection of its own, waits for the same table.
   const held = async () => {
     const { rows } = await database.pool.query<{ count: number }>(
-      `select count(*)::int as count from pg_stat_activity
-       where datname = current_database() and application_name = 'willow' and wait_event_type = 'Lock' and query !~ 'log_tail'`,
+      `select count(*)::int as count from pg_locks l join pg_stat_activity a using (pid)
+       where not l.granted and l.relation = 'events'::regclass and a.application_name = 'willow' and a.query !~ 'log_tail'`,
     );
     return rows[0]?.count ?? 0;
   };
-  const reads = Array.from({ length: readers }, (_, n) =>
-    call(`${willow.http}${paths[n % paths.length]}`).then(({ status }) => status),
+  const reads = Promise.all(
+    Array.from({ length: readers }, (_, n) =>
+      call(`${willow.http}${paths[n % paths.length]}`).then(({ status }) => status),
+    ),
   );
+  // Where the test fails before they are answered, it says why itself.
+  reads.catch(() => undefined);
   try {
     await until('as many are held up as may be', async () => (await held()) === heldMax);
-    for (let count = 0; count < 20; count += 1) {
+    for (let count = 0; count < 10; count += 1) {
       const { status, body } = await call<{ status: string }>(`${willow.http}/users/ann/presence`);
       expect([status, body.status]).toEqual([200, 'online']);
       expect((await call(`${willow.http}/readyz`)).status).toBe(200);
       expect(await held()).toBeLessThanOrEqual(heldMax);
     }
-    expect(await held(), 'they were held up all the time').toBe(heldMax);
   } finally {
     await client.query('rollback');
     client.release();
   }
   // Nobody is forgotten: in their turn all are answered, or told that they waited for too long.
-  const statuses = await Promise.all(reads);
-  expect(statuses.filter((status) => status !== 200 && status !== 410 && status !== 503)).toEqual([]);
-  expect(statuses.some((status) => status !== 503)).toBe(true);
+  const answered = (status: number) => status === 200 || status === 410;
+  expect((await reads).filter((status) => !answered(status) && status !== 503)).toEqual([]);
+  for (const path of paths) expect(answered((await call(`${willow.http}${path}`)).status), path).toBe(true);
 });
 
 test('whoever waits has his turn in order, and no more are under way than may be, whatever fails', async () => {
-  const inTurn = atMost(2, 60_000);
+  const inTurn = atMost(2);
   const begun: number[] = [];
   let [underWay, most] = [0, 0];
   const reads = Array.from({ length: 50 }, (_, n) =>
@@ -71,15 +74,15 @@ test('whoever waits has his turn in order, and no more are under way than may be
   expect(ends.filter(({ status }) => status === 'rejected')).toHaveLength(17);
 });
 
-test('whoever waits for too long is told that the database is away, and takes no turn', async () => {
-  const inTurn = atMost(1, 20);
+test('whoever waits for too long is told so, and takes no turn', async () => {
+  const inTurn = atMost(1, { waitMsMax: 20, error: () => new Error('too many are waiting') });
   const { promise, resolve } = Promise.withResolvers<void>();
   const first = inTurn(() => promise);
   let isBegun = false;
   const late = inTurn(async () => {
     isBegun = true;
   });
-  await expect(late).rejects.toBeInstanceOf(DatabaseAwayError);
+  await expect(late).rejects.toThrow('too many are waiting');
   resolve();
   await first;
   expect(await inTurn(async () => 'next')).toBe('next');

@@ -42,7 +42,7 @@ test('any time up to now is asked for as it is meant', async () => {
   expect(asked.slice(0, 4)).toEqual(times.map(Date.parse));
 });
 
-const noTime = 'must be a time in ISO 8601, given once, such as 2026-11-23T08:00:00Z';
+const noTime = 'must be one time in ISO 8601, such as 2026-11-23T08:00:00Z';
 test.each([
   ['', noTime],
   ['yesterday', noTime],

@@ -8,7 +8,7 @@ import { streamOf } from './streams.ts';
 export const AnyEvent = WireEvent.register(named, { id: 'Event' });
 export const UserEventPage = pageOf(AnyEvent, 'UserEventPage');
 
-export const ended: z.input<typeof AnyEvent> = {
+export const ended = {
   position: 118,
   sequence: 8,
   type: 'session.ended',
@@ -18,7 +18,7 @@ export const ended: z.input<typeof AnyEvent> = {
   reason: 'will',
   device: null,
   at: '2026-11-23T08:20:05.000Z',
-};
+} as const satisfies z.input<typeof AnyEvent>;
 
 export const listEventsOfUser: Operation = {
   id: 'listEventsOfUser',

@@ -2,7 +2,7 @@
 
 import { z } from 'zod';
 import { named, type Operation } from '../openapi/operation.ts';
-import { Presence } from './presence.ts';
+import { ada, Presence } from './presence.ts';
 import { LiveSession } from './sessions.ts';
 
 const ListedPresence = z
@@ -39,15 +39,7 @@ export const PresenceCounts = z
   })
   .register(named, { id: 'PresenceCounts' });
 
-const ada = {
-  userId: '42',
-  status: 'online',
-  since: '2026-11-23T08:00:00.000Z',
-  lastSeenAt: '2026-11-23T08:20:00.000Z',
-  sequence: 7,
-  asOf: '2026-11-23T08:30:00.000Z',
-  stale: false,
-} satisfies z.input<typeof ListedPresence>;
+const { sessions: _sessions, ...listed } = ada;
 
 export const queryPresences: Operation = {
   id: 'queryPresence',
@@ -61,7 +53,7 @@ export const queryPresences: Operation = {
     200: {
       description: 'The users, in the order asked.',
       schema: QueriedPresence,
-      example: { data: [ada] } satisfies z.input<typeof QueriedPresence>,
+      example: { data: [listed] } satisfies z.input<typeof QueriedPresence>,
     },
   },
   problems: ['too-many-sessions'],
@@ -78,7 +70,7 @@ export const listPresences: Operation = {
     200: {
       description: 'A page of users.',
       schema: PresencePage,
-      example: { data: [ada], nextCursor: null, position: 118, head: 120 } satisfies z.input<typeof PresencePage>,
+      example: { data: [listed], nextCursor: null, position: 118, head: 120 } satisfies z.input<typeof PresencePage>,
     },
   },
 };

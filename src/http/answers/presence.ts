@@ -36,7 +36,7 @@ const PresenceStream = streamOf(
   'Blocks of `id` and `data`: a position of the log, and the presence as JSON; and the last one, `event: closing`.',
 ).register(named, { id: 'PresenceStream' });
 
-const ada = {
+export const ada = {
   userId: '42',
   status: 'online',
   since: '2026-11-23T08:00:00.000Z',

@@ -5,6 +5,7 @@ import swagger from '@fastify/swagger';
 import { type FastifySchema, fastify, type RouteOptions } from 'fastify';
 import { jsonSchemaTransform, validatorCompiler } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import { version } from '../../runtime/version.ts';
 import { scopes } from '../instance.ts';
 import { named, type Operation, type RequestHeaderName, tags } from './operation.ts';
 import { headers, type Json, Responses, type Taken } from './responses.ts';
@@ -12,7 +13,7 @@ import { webhooksSection } from './webhooks.ts';
 
 const info = {
   title: 'Willow',
-  version: '0.1.0',
+  version,
   summary: 'Who is online, and who is gone.',
   description: [
     'Willow knows who is online and says so the moment somebody is gone: it stands beside an MQTT broker and turns Last Wills into',
@@ -109,8 +110,10 @@ function finished(paths: Paths, routes: readonly RouteOptions[]): Json {
 }
 
 const requestHeaderTexts: Readonly<Record<RequestHeaderName, readonly [description: string, example: string]>> = {
-  'If-None-Match': ['The `ETag` of an answer that the caller has: 304 where it is still right.', 'W/"1-7"'],
-  'Last-Event-ID': ['The `id` of the last message that came: it goes on behind it.', '118'],
+  'If-None-Match': [
+    'The `ETag` of an answer that the caller has: 304 where it is still right.',
+    'W/"2-3f-7-mibjd400-mibk2tc0"',
+  ],
 };
 
 function requestHeaderParameters(routes: readonly RouteOptions[]): Json {

@@ -24,7 +24,7 @@ export type Tag = keyof typeof tags;
 export type HeaderName = 'Content-Security-Policy' | 'ETag' | 'Location' | 'Max-Age' | 'No-Store' | 'X-Accel-Buffering';
 
 /** Headers that a call reads as they come, and that no schema validates. */
-export type RequestHeaderName = 'If-None-Match' | 'Last-Event-ID';
+export type RequestHeaderName = 'If-None-Match';
 
 export type Answer = {
   /** A sentence. */

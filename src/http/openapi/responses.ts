@@ -142,7 +142,7 @@ export const headers: Readonly<Record<string, Json>> = {
   ),
   ETag: header(
     'Of everything in the answer but `asOf`: handed back as `If-None-Match`. The past, asked for with `at`, has none.',
-    'W/"1-7"',
+    'W/"2-3f-7-mibjd400-mibk2tc0"',
   ),
   Location: header('Where what was made is found.', '/keys/1f0c8e5a9b3d7246'),
   'Max-Age': header('How long it may be kept.', 'public, max-age=3600'),

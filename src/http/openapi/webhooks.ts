@@ -1,21 +1,11 @@
 // The calls that Willow makes itself: what it sends to a webhook, by Standard Webhooks, and what it makes of the answers.
 
 import { webhookBodies, wireEvents } from '../../core/wire-event.ts';
+import { ended as event } from '../answers/events.ts';
 import { named } from './operation.ts';
 import type { Json } from './responses.ts';
 
-const at = '2026-11-23T08:20:05.000Z';
-const event = {
-  position: 118,
-  sequence: 8,
-  type: 'session.ended',
-  userId: '42',
-  sessionId: 'phone',
-  epoch: 1795421999000,
-  reason: 'will',
-  device: null,
-  at,
-};
+const { at } = event;
 const { reason: _reason, ...begun } = event;
 
 type BodyType = keyof typeof webhookBodies;

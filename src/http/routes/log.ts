@@ -10,7 +10,7 @@ import type { EventFilter } from '../event-streams.ts';
 import { badInput } from '../failures.ts';
 import type { HttpServer } from '../instance.ts';
 import { LastEventIdHeader, LogQuery, LogStreamQuery } from '../parameters.ts';
-import { type InputError, sendProblem } from '../problems.ts';
+import { eventsGone, type InputError, sendProblem } from '../problems.ts';
 import { eventBody, type LoggedEvent } from '../render.ts';
 import { isHead, type StreamDeps, sendHead } from './streaming.ts';
 
@@ -99,7 +99,5 @@ function refuse(
     const problem = badInput([{ ...source, detail: `must not be beyond the end of the log, which is ${head}` }]);
     return sendProblem(reply, { ...problem, extensions: { head } });
   }
-  if (after === null || after >= trimmed) return null;
-  const detail = `the log begins after ${trimmed}`;
-  return sendProblem(reply, { type: 'events-gone', detail, extensions: { after: trimmed } });
+  return after === null || after >= trimmed ? null : sendProblem(reply, eventsGone(trimmed));
 }

@@ -9,7 +9,7 @@ import { getPresence } from '../answers/presence.ts';
 import { isKnown, presenceTag } from '../etag.ts';
 import type { HttpServer } from '../instance.ts';
 import { isoTime } from '../iso-time.ts';
-import { UserPath } from '../parameters.ts';
+import { TimeMs, UserPath } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
 import { pastBody, presenceBody } from '../render.ts';
 
@@ -22,10 +22,7 @@ export type AsOf =
   | { readonly kind: 'gone'; readonly fromMs: number };
 export type AsOfPort = (userId: UserId, atMs: number) => Promise<AsOf>;
 
-const At = z.iso
-  .datetime({ offset: true, error: 'must be a time in ISO 8601, given once, such as 2026-11-23T08:00:00Z' })
-  .transform((text) => Date.parse(text))
-  .refine((timeMs) => timeMs <= Date.now(), 'must not be in the future');
+const At = TimeMs.refine((timeMs) => timeMs <= Date.now(), 'must not be in the future');
 const PresenceQuery = z.strictObject({
   at: At.optional().describe('What was at this time, which is not in the future.'),
 });
