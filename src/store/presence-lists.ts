@@ -28,8 +28,10 @@ export type ListedPresence = PresenceSummary & {
 const headColumns = `is_up::int::int8, ${timeMs('heard_at')}, ${timeMs('gap_at')}`;
 const linkSql = (n: number) => `(select ${linkViewColumns} from links l where ${linkScopeSql(n)}) link`;
 const summaryColumns = `u.is_online::int::int8, u.sequence, ${timeMs('u.since')}, ${timeMs('u.last_seen_at')}`;
-// Not "exists", for which a plan from another time may read the index of all sessions and hash it.
-const isOnline = `(select true from sessions l where l.user_id = u.user_id and l.ended_at is null limit 1) is not null as is_online`;
+// The row itself says it, unless it was written last by a version of Willow that did not know the column: then the sessions do. Not "exists",
+// for which a plan from another time may read the index of all sessions and hash it.
+const isOnline = `case u.revision when u.live_revision then true when -u.live_revision then false
+  else (select true from sessions l where l.user_id = u.user_id and l.ended_at is null limit 1) is not null end as is_online`;
 
 type HeadRow = readonly [
   userId: null,
@@ -73,7 +75,8 @@ export async function queryPresence(
     rowMode: 'array',
   });
   const link = linkOf(rows.find(isHead));
-  const rowOf = new Map(rows.flatMap((row) => (isHead(row) ? [] : [[row[0], row] as const])));
+  const rowOf = new Map<UserId, SummaryRow>();
+  for (const row of rows) if (!isHead(row)) rowOf.set(row[0], row);
   return userIds.map((userId) => summaryOfRow(rowOf.get(userId) ?? [userId, 0, 0, null, null], link));
 }
 

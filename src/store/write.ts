@@ -62,12 +62,12 @@ const onceSql = `
 const writeSql = (fence: string) => `
   with ${fence}
   written as (
-    insert into users as u (user_id, revision, sequence, kicked, since, last_seen_at, last_ended_at, last_event_at)
-    select d.user_id, d.revision, d.sequence, d.kicked, ${time('d.since')}, ${time('d.seen')}, ${time('d.ended')}, ${time('d.event')}
+    insert into users as u (user_id, revision, live_revision, sequence, kicked, since, last_seen_at, last_ended_at, last_event_at)
+    select d.user_id, abs(d.revision), d.revision, d.sequence, d.kicked, ${time('d.since')}, ${time('d.seen')}, ${time('d.ended')}, ${time('d.event')}
     from head, unnest($2::text[], $3::bigint[], $4::bigint[], $5::bool[], $6::float8[], $7::float8[], $8::float8[], $9::float8[])
       as d(user_id, revision, sequence, kicked, since, seen, ended, event)
-    on conflict (user_id) do update set revision = excluded.revision, sequence = excluded.sequence, kicked = excluded.kicked,
-      since = excluded.since, last_seen_at = excluded.last_seen_at, last_ended_at = excluded.last_ended_at,
+    on conflict (user_id) do update set revision = excluded.revision, live_revision = excluded.live_revision, sequence = excluded.sequence,
+      kicked = excluded.kicked, since = excluded.since, last_seen_at = excluded.last_seen_at, last_ended_at = excluded.last_ended_at,
       last_event_at = excluded.last_event_at
     where u.revision = excluded.revision - 1 and u.revision > 0
     returning (xmax = 0) as is_new),
@@ -150,7 +150,8 @@ function valuesOf({ users, sessions, events }: Changes): unknown[] {
   return [
     events.length,
     byId.map(({ user }) => user.userId),
-    byId.map(({ next }) => next),
+    // Its sign goes into the row with it: whether a session is live.
+    byId.map(({ next, user }) => (user.sessions.values().some(isLive) ? next : -next)),
     byId.map(({ user }) => user.sequence),
     byId.map(({ user }) => user.isKicked),
     byId.map(({ user }) => user.sinceMs),

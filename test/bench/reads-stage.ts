@@ -44,10 +44,10 @@ export async function openReadStage(): Promise<ReadStage> {
 }
 
 async function fill(pool: pg.Pool): Promise<void> {
-  const columns = 'user_id, revision, sequence, since, last_seen_at, last_event_at';
+  const columns = 'user_id, revision, live_revision, sequence, since, last_seen_at, last_event_at';
   const session = `'phone', 'online', 1700000000000, 'client-' || n, '{"os":"android","app":"4.2.0"}'::jsonb, now(), now()`;
   await pool.query(
-    `insert into users (${columns}) select 'user-' || n, 1, 2, now(), now(), now() from generate_series(1, $1::int) n`,
+    `insert into users (${columns}) select 'user-' || n, 1, 1, 2, now(), now(), now() from generate_series(1, $1::int) n`,
     [usersOnline],
   );
   await pool.query(
@@ -56,7 +56,7 @@ async function fill(pool: pg.Pool): Promise<void> {
     [usersOnline],
   );
   await pool.query(
-    `insert into users (${columns}) select 'gone-' || n, 1, 4, now(), now(), now() from generate_series(1, $1::int) n`,
+    `insert into users (${columns}) select 'gone-' || n, 1, -1, 4, now(), now(), now() from generate_series(1, $1::int) n`,
     [usersGone],
   );
   await pool.query(

@@ -141,6 +141,30 @@ describe('of users with a past', () => {
     expect(await stale('gap_at = now()')).toBe(true);
     expect(await stale(`gap_at = '2000-01-01'`)).toBe(false);
   });
+
+  test('rows say themselves who is online; of those that an older version wrote last the sessions do', async () => {
+    const read = createPresenceReader(pool, scope);
+    const all = (await Promise.all(userIds.map(read))).map(summaryOf);
+    const { pool: listening, asked } = overhear(pool);
+    const rowsOfQuery = async () => {
+      expect(await queryPresence(listening, scope, userIds, false)).toEqual(all);
+      const { text = '', values = [] } = asked.at(-1) ?? {};
+      return rowsRead(pool, text, values);
+    };
+    // One of them all is the row of the link.
+    const { rows } = await pool.query<{ count: number }>('select count(*) from users');
+    expect(await rowsOfQuery()).toBe((rows[0]?.count ?? 0) + 1);
+    for (const said of ['null', 'live_revision - sign(live_revision)', '-live_revision + sign(live_revision)']) {
+      await pool.query(`update users set live_revision = ${said}`);
+      expect(await rowsOfQuery(), said).toBeGreaterThan((rows[0]?.count ?? 0) + 1);
+      for (const status of ['online', 'offline'] as const) {
+        const { users } = await readAll(pool, { status, withSessions: false }, 7);
+        expect(new Set(users), said).toEqual(new Set(all.filter((one) => one.status === status && one.sequence > 0)));
+      }
+      await pool.query(`update users u set live_revision = revision * case
+        when exists (select from sessions s where s.user_id = u.user_id and s.ended_at is null) then 1 else -1 end`);
+    }
+  });
 });
 
 type Copied = { sequence: number; isOnline: boolean; readonly sessions: Set<string> };

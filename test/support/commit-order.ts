@@ -25,9 +25,10 @@ export async function disorder(
   decide: Decide,
   expected: readonly number[],
 ): Promise<readonly string[]> {
-  const { users, events } = await readAll(pool);
+  const { users, events, unlike } = await readAll(pool);
   const decided = witness.attempts.flatMap((attempt) => attempt.decided.map(({ userId }) => userId));
   const problems = [...unacknowledgeable(witness), ...undecided(witness, expected)];
+  problems.push(...unlike.map((userId) => `${userId}: the row says otherwise than the sessions whether one is live`));
   for (const userId of new Set([...users.keys(), ...decided])) {
     const replay = new Replay(userId, witness.attempts, decide);
     problems.push(...replay.problems, ...replay.idle());
@@ -196,7 +197,10 @@ async function readAll(pool: pg.Pool) {
   const { rows: eventRows } = await pool.query<EventRow>(`select ${eventColumns} from events e order by e.position`);
   for (const { position: _, ...event } of eventRows.map(eventOf))
     events.set(event.userId, [...(events.get(event.userId) ?? []), event]);
-  return { users, events };
+  const { rows: unlike } = await pool.query<{ user_id: UserId }>(`
+    select u.user_id from users u where u.live_revision is distinct from u.revision * case
+      when exists (select from sessions s where s.user_id = u.user_id and s.ended_at is null) then 1 else -1 end`);
+  return { users, events, unlike: unlike.map(({ user_id: userId }) => userId) };
 }
 
 function plain(user: UserState) {

@@ -119,7 +119,7 @@ export class CommitWitness {
     const attempt = isWrite(name) ? this.#running.getStore() : undefined;
     if (attempt === undefined) return undefined;
     const [, userIds, revisions] = values as [number, UserId[], number[]];
-    attempt.revisions = new Map(userIds.map((userId, index) => [userId, revisions[index] ?? 0]));
+    attempt.revisions = new Map(userIds.map((userId, index) => [userId, Math.abs(revisions[index] ?? 0)]));
     attempt.fate = 'being written';
     return attempt;
   }
