@@ -4,10 +4,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decide } from '../../src/core/decide.ts';
 import { Epoch, SessionId, UserId } from '../../src/core/ids.ts';
 import { type AheadEnd, commit, type Entry, type Order, type Plan } from '../../src/store/commit.ts';
-import { ConflictError, openPool } from '../../src/store/database.ts';
+import { openPool } from '../../src/store/database.ts';
 import { eraseUser } from '../../src/store/erase.ts';
 import { writeLanes } from '../../src/store/lanes.ts';
 import { createDatabase, type TestDatabase } from '../support/database.ts';
+import { persistently } from '../support/persistently.ts';
 import { until } from '../support/until.ts';
 
 const rules = { graceMs: 0, repeatWindowMs: 0, takeoverWindowMs: 0, leaseMs: 0 };
@@ -252,18 +253,6 @@ test('an event that a lane is parking is parked and erased, or not parked at all
   await erase('parked-first');
   expect(await parkedUsers()).toEqual(['parked-stays']);
 });
-
-/** As who settles messages does. */
-async function persistently(step: () => Promise<unknown>): Promise<void> {
-  for (;;) {
-    try {
-      await step();
-      return;
-    } catch (error) {
-      if (!(error instanceof ConflictError)) throw error;
-    }
-  }
-}
 
 test('under load: four writers, and somebody who erases; every user is whole at the end', async () => {
   const users = Array.from({ length: 6 }, (_, index) => `load-${index}`);

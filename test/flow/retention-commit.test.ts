@@ -4,11 +4,11 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { decide } from '../../src/core/decide.ts';
 import { Epoch, SessionId, UserId } from '../../src/core/ids.ts';
 import { commit, type Decide, type Entry } from '../../src/store/commit.ts';
-import { ConflictError } from '../../src/store/database.ts';
 import { replayEndpoint } from '../../src/store/endpoints.ts';
 import { eraseUser } from '../../src/store/erase.ts';
 import { giveUpEvents, sweepGivenUp } from '../../src/store/retention.ts';
 import { actor, make, openTables, type Tables } from '../support/endpoints.ts';
+import { persistently } from '../support/persistently.ts';
 import { Ledger, readLogRow } from '../support/retention.ts';
 import { until } from '../support/until.ts';
 
@@ -168,18 +168,6 @@ test('who is about to read is waited for, and then seen; who writes does not wai
   expect(await giveUpEvents(tables.pool, horizonMs)).toMatchObject({ heldBy: null });
   expect((await readLogRow(tables.pool)).trimmed).toBeGreaterThan(trimmed + 3);
 });
-
-/** As who settles messages does. */
-async function persistently(step: () => Promise<unknown>): Promise<void> {
-  for (;;) {
-    try {
-      await step();
-      return;
-    } catch (error) {
-      if (!(error instanceof ConflictError)) throw error;
-    }
-  }
-}
 
 test('under load: writers, two who retain, one who erases, one who replays; none waits in a circle, and what is left is right', async () => {
   await using own = await openTables();

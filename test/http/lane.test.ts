@@ -33,6 +33,21 @@ const presence: PresencePort = async (userId) => ({
   device: { name: 'Zoë’s phone' },
 });
 
+/** What is asked waits until it is let go. */
+function heldUp() {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const held = {
+    asked: 0,
+    letGo: resolve,
+    presence: (async (userId) => {
+      held.asked += 1;
+      await promise;
+      return presence(userId);
+    }) satisfies PresencePort,
+  };
+  return held;
+}
+
 /** All that a caller sees, but for what differs from one answer to the next. */
 function seen({ status, headers, body }: Answer) {
   const { date: _date, ratelimit, ...others } = headers;
@@ -148,25 +163,19 @@ describe('past the framework, too,', () => {
   });
 
   test('what is being worked on takes a place, and who finds none is refused', async () => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    let asked = 0;
-    const held: PresencePort = async (userId) => {
-      asked += 1;
-      await promise;
-      return presence(userId);
-    };
+    const held = heldUp();
     const refused: string[] = [];
     await using served = await serve({
       apiKey: setting,
-      presence: held,
+      presence: held.presence,
       limits: { requestsMax: 2 },
       onRefused: (why) => refused.push(why),
     });
     const headers = bearer(setting);
     const both = [served.call({ path, headers }), served.call({ path, headers })];
-    await expect.poll(() => asked, { timeout: 20_000 }).toBe(2);
+    await expect.poll(() => held.asked, { timeout: 20_000 }).toBe(2);
     expectProblem(await served.call({ path, headers }), 503, 'overloaded');
-    resolve();
+    held.letGo();
     for (const answer of await Promise.all(both)) expect(answer.status).toBe(200);
     expect((await served.call({ path, headers })).status).toBe(200);
     expect(handled).toBe(0);
@@ -174,28 +183,22 @@ describe('past the framework, too,', () => {
   });
 
   test('a connection has so many at once, the others are refused, and all are answered in their order', async () => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    let asked = 0;
-    const held: PresencePort = async (userId) => {
-      asked += 1;
-      await promise;
-      return presence(userId);
-    };
+    const held = heldUp();
     const refused: string[] = [];
     const onRefused = (why: string): void => void refused.push(why);
     const limits = { requestsPerConnectionMax: 2 };
-    await using served = await serve({ apiKey: setting, presence: held, limits, onRefused });
+    await using served = await serve({ apiKey: setting, presence: held.presence, limits, onRefused });
     const { socket, heard } = await openLine(served.port);
     const one = get(path).replace('\r\n\r\n', `\r\nAuthorization: Bearer ${setting}\r\n\r\n`);
     const waits = { timeout: 20_000 };
     for (const count of [1, 2]) {
       socket.write(one);
-      await expect.poll(() => asked, waits).toBe(count);
+      await expect.poll(() => held.asked, waits).toBe(count);
     }
     expect(handled).toBe(0);
     socket.write(one);
     await expect.poll(() => refused, waits).toEqual(['overloaded']);
-    resolve();
+    held.letGo();
     await expect.poll(() => statusesOf(heard()), waits).toEqual([200, 200, 503]);
     socket.write(one + one);
     await expect.poll(() => statusesOf(heard()).slice(3), waits).toEqual([200, 200]);
