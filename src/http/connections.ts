@@ -18,6 +18,8 @@ type Seat = {
   asked: number;
   /** A caller who may has asked for something since it was last looked at. */
   isUsed: boolean;
+  /** It was found with calls under way, and is out of the order until they are over. */
+  isAside: boolean;
   /** Of answers that are ready, and not all read; and whose they are, null where nobody knows. */
   unreadBytes: number;
   reader: string | null;
@@ -36,16 +38,17 @@ export type Dismissal = 'no-room' | 'gave-way' | 'unread';
 
 const countedBytesMin = 16 * 1024;
 const lookIntervalMs = 1_000;
-/** So many are looked at for one who gives way: work with a bound, however many there are. */
-const candidatesMax = 64;
+/** Of those that are in use so many are passed over for one that is not; then the next gives way all the same. */
+const passedOverMax = 64;
 /** Beyond our own bound, while those who gave way are still closing; what comes then is closed by Node. */
 const closingMax = 256;
 
 export class Connections {
   readonly #limits: ConnectionLimits;
   readonly #onDismissed: (why: Dismissal) => void;
-  /** In the order in which they would give way. */
   readonly #seats = new Map<Socket, Seat>();
+  /** Those that may give way, in that order. */
+  readonly #order = new Map<Socket, Seat>();
   /** Those with unread bytes. */
   readonly #holders = new Map<Seat, Socket>();
   #unreadBytes = 0;
@@ -106,7 +109,11 @@ export class Connections {
     const seat = this.#seats.get(socket);
     if (seat === undefined) return;
     seat.working -= 1;
-    if (isCall) seat.calls -= 1;
+    if (!isCall) return;
+    seat.calls -= 1;
+    if (!seat.isAside || seat.calls > 0) return;
+    seat.isAside = false;
+    this.#order.set(socket, seat);
   }
 
   /** An answer is ready for a reader; small ones are as much as the connection itself weighs. */
@@ -156,35 +163,43 @@ export class Connections {
       turn: 0,
       asked: 0,
       isUsed: false,
+      isAside: false,
       unreadBytes: 0,
       reader: null,
       readBytes: 0,
       readAtMs: performance.now(),
     };
     this.#seats.set(socket, seat);
+    this.#order.set(socket, seat);
     socket.once('close', () => this.#leave(socket, seat));
   }
 
   /** Of answers that wait behind another one Node does not tell that their connection is gone. */
   #leave(socket: Socket, seat: Seat): void {
     this.#seats.delete(socket);
+    this.#order.delete(socket);
     this.#count(seat, -seat.unreadBytes);
   }
 
-  /** A second chance for those who have asked for something since the last look: pools that are in use stay, those who only sit go. */
+  /**
+   * A second chance for those who have asked for something since the last look: pools that are in use stay, those who only sit go. Where
+   * calls are under way it is put aside, once for all newcomers, however many streams there are.
+   */
   #makeRoom(): boolean {
-    let candidates = 0;
-    for (const [socket, seat] of this.#seats) {
-      if (seat.calls === 0 && !seat.isUsed) {
+    let passedOver = 0;
+    for (const [socket, seat] of this.#order) {
+      this.#order.delete(socket);
+      if (seat.calls > 0) {
+        seat.isAside = true;
+      } else if (seat.isUsed && passedOver < passedOverMax) {
+        seat.isUsed = false;
+        passedOver += 1;
+        this.#order.set(socket, seat);
+      } else {
         this.#seats.delete(socket);
         this.#dismiss(socket, 'gave-way');
         return true;
       }
-      seat.isUsed = false;
-      this.#seats.delete(socket);
-      this.#seats.set(socket, seat);
-      candidates += 1;
-      if (candidates === candidatesMax) return false;
     }
     return false;
   }

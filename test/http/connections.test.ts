@@ -66,6 +66,47 @@ test('when nobody can give way, a newcomer is told that there is no room, and no
   expect(dismissed).toEqual(['no-room', 'gave-way']);
 });
 
+test('however many calls are under way, on connections older than it, one on which nothing is asked gives way to a newcomer', async () => {
+  const mayAnswer = Promise.withResolvers<void>();
+  let asked = 0;
+  const listSessions = async (): Promise<[]> => {
+    asked += 1;
+    await mayAnswer.promise;
+    return [];
+  };
+  const dismissed: string[] = [];
+  const onRefused = (why: string) => void dismissed.push(why);
+  await using served = await serve({ limits: { connectionsMax: 103 }, listSessions, onRefused });
+  const busy = await open(served.port, 100);
+  for (const { socket } of busy) socket.write(get('/users/ada/sessions'));
+  await expect.poll(() => asked, waits).toBe(busy.length);
+  const idle = await open(served.port, 3);
+  const newcomers = await open(served.port, 3);
+  for (const newcomer of newcomers) await ask(newcomer);
+  await expect.poll(() => idle.map(({ isOver }) => isOver()), waits).toEqual([true, true, true]);
+  mayAnswer.resolve();
+  await expect.poll(() => busy.map(({ heard }) => statusesOf(heard())), waits).toEqual(busy.map(() => [200]));
+  // Once they are over, their connections are as all others, and give way.
+  const later: Line[] = [];
+  for (let n = 0; n < 10; n += 1) {
+    later.push(...(await open(served.port, 1)));
+    await ask(later.at(-1));
+  }
+  expect(later.filter(({ isOver }) => isOver())).toEqual([]);
+  expect(dismissed).toEqual(Array.from({ length: 13 }, () => 'gave-way'));
+});
+
+test('however many connections were used a moment ago, one of them gives way to a newcomer', async () => {
+  const dismissed: string[] = [];
+  await using served = await serve({ limits: { connectionsMax: 200 }, onRefused: (why) => dismissed.push(why) });
+  const used = await open(served.port, 200);
+  await Promise.all(used.map(ask));
+  const [newcomer] = await open(served.port, 1);
+  await ask(newcomer);
+  await expect.poll(() => used.filter(({ isOver }) => isOver()).length, waits).toBe(1);
+  expect(dismissed).toEqual(['gave-way']);
+});
+
 test('those who show no key give way, however much they ask and whatever they wait for, and those with a key stay', async () => {
   const key = 'willow-key-0123456789abcdef';
   const may = get('/users/ada/presence').replace('\r\n', `\r\nAuthorization: Bearer ${key}\r\n`);

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { streamsMaxOf } from '../../src/http/streams.ts';
-import { openSse } from '../support/sse.ts';
 import { until } from '../support/until.ts';
+import { openLine } from './lines.ts';
 import { expectProblem } from './serve.ts';
 import { openWorld, positions, upTo } from './stream-world.ts';
 
@@ -187,15 +187,18 @@ describe('a process', () => {
   });
 });
 
-test('streams take no place of requests, and their connections do not give way', async () => {
-  const limits = { requestsMax: 2, connectionsMax: 6, unreadMsMax: 60_000 };
-  await using world = await openWorld({ beatMs: 100 }, { limits });
-  const readers = await Promise.all(upTo(4).map(() => world.open('/events/stream')));
-  for (const _ of upTo(10)) {
-    // Each on a connection of its own: somebody has to give way.
-    await using idle = await openSse(`${world.served.url}/healthz`, { connection: 'keep-alive' });
-    expect(idle.status).toBe(200);
-  }
+test('streams take no place of requests, and their connections do not give way, however many there are', async () => {
+  const limits = { requestsMax: 2, connectionsMax: 102, unreadMsMax: 60_000 };
+  const dismissed: string[] = [];
+  const onRefused = (why: string) => void dismissed.push(why);
+  await using world = await openWorld({ streamsMax: 100, callerStreamsMax: 100 }, { limits, onRefused });
+  const readers: Awaited<ReturnType<typeof world.open>>[] = [];
+  // One after the other: no more than two may ask at once.
+  for (const _ of upTo(100)) readers.push(await world.open('/events/stream'));
+  const idle = await Promise.all(upTo(10).map(() => openLine(world.served.port)));
+  await until('all but two that are over', () => idle.filter(({ isOver }) => isOver()).length === 8);
+  for (const { socket } of idle) socket.destroy();
+  expect(dismissed).toEqual(upTo(8).map(() => 'gave-way'));
   expect((await world.served.call({ path: '/users/ada/presence' })).status).toBe(200);
   world.log.append({});
   world.streams.feed.hint();
