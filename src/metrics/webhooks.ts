@@ -37,7 +37,7 @@ export class WebhookMetrics {
     );
     this.parked = new Counter({
       name: 'willow_webhook_parked_total',
-      help: 'Events put aside because their receiver refused them.',
+      help: 'Events put aside because their receiver refused them, or failed for a day on them alone.',
       registers,
     });
     this.disabled = new Counter({
