@@ -18,7 +18,7 @@ type Seat = {
   asked: number;
   /** A caller who may has asked for something since it was last looked at. */
   isUsed: boolean;
-  /** It was found with calls under way, and is out of the order until they are over. */
+  /** It has calls under way, and is out of the order until they are over. */
   isAside: boolean;
   /** Of answers that are ready, and not all read; and whose they are, null where nobody knows. */
   unreadBytes: number;
@@ -105,6 +105,12 @@ export class Connections {
     return seat.working;
   }
 
+  /** A call that takes long: nobody who looks for one that gives way need come upon it. */
+  putAside(socket: Socket): void {
+    const seat = this.#seats.get(socket);
+    if (seat !== undefined && seat.calls > 0) this.#putAside(socket, seat);
+  }
+
   end(socket: Socket, isCall: boolean): void {
     const seat = this.#seats.get(socket);
     if (seat === undefined) return;
@@ -182,26 +188,31 @@ export class Connections {
   }
 
   /**
-   * A second chance for those who have asked for something since the last look: pools that are in use stay, those who only sit go. Where
-   * calls are under way it is put aside, once for all newcomers, however many streams there are.
+   * A second chance for those who have asked for something since the last look: pools that are in use stay, those who only sit go. One with
+   * calls under way is put aside, once for all newcomers.
    */
   #makeRoom(): boolean {
     let passedOver = 0;
     for (const [socket, seat] of this.#order) {
-      this.#order.delete(socket);
       if (seat.calls > 0) {
-        seat.isAside = true;
+        this.#putAside(socket, seat);
       } else if (seat.isUsed && passedOver < passedOverMax) {
         seat.isUsed = false;
         passedOver += 1;
+        this.#order.delete(socket);
         this.#order.set(socket, seat);
       } else {
-        this.#seats.delete(socket);
+        this.#leave(socket, seat);
         this.#dismiss(socket, 'gave-way');
         return true;
       }
     }
     return false;
+  }
+
+  #putAside(socket: Socket, seat: Seat): void {
+    seat.isAside = true;
+    this.#order.delete(socket);
   }
 
   #dismiss(socket: Socket, why: Dismissal): void {

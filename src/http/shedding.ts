@@ -148,6 +148,7 @@ export class Shedding {
     request.isBeingWorkedOn = false;
     if (!isVitalRoute(request)) this.#working -= 1;
     const { socket } = request.raw;
+    this.#connections.putAside(socket);
     response.once('close', () => this.#connections.end(socket, isCall(request)));
   }
 
