@@ -70,10 +70,13 @@ const Position = z.string('must be given once').regex(wholeDigits, 'must be a po
 
 const typesSentence = `must be of ${eventTypes.join(', ')}, with commas in between or given again`;
 
+const isEventType = (text: string): boolean => (eventTypes as readonly string[]).includes(text);
+
+/** What is wrong with one is wrong with the parameter: it has no parts that could be named. */
 const EventTypes = z
   .union([z.string(), z.array(z.string())], typesSentence)
   .transform((given): readonly string[] => [given].flat().flatMap((list) => list.split(',')))
-  .pipe(z.array(z.enum(eventTypes, typesSentence)))
+  .pipe(z.custom<readonly EventType[]>((types) => (types as readonly string[]).every(isEventType), typesSentence))
   .transform((types): ReadonlySet<EventType> => new Set(types))
   .transform((types) => (types.size === eventTypes.length ? null : types));
 
