@@ -9,9 +9,10 @@ const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => stop.abort());
 
 const say = (event: string, more?: unknown) => {
-  const detail = more instanceof Error ? [more.message, more.cause].map(String).join(': ') : more;
+  const detail = more instanceof Error ? sentenceOf(more) : more;
   process.stdout.write(`${JSON.stringify({ event, detail })}\n`);
 };
+const sentenceOf = ({ message, cause }: Error) => (cause instanceof Error ? `${message}: ${String(cause)}` : message);
 using copy = openSqliteCopy(COPY_FILE ?? 'copy.db');
 const source = {
   url: WILLOW_URL ?? 'http://localhost:8080',

@@ -36,7 +36,7 @@ test('a follower whose key is refused stops, and says why', async () => {
   };
   await using child = await startChild(process.execPath, ['examples/follower/main.ts'], { env });
   expect(await child.exited).toBe(1);
-  expect(child.lines.join('\n')).toMatch(/"follower.stopped","detail":"Willow answered 401: /);
+  expect(child.lines.join('\n')).toMatch(/"follower.stopped","detail":"Willow answered 401: \{.*\}"\}$/u);
 });
 
 test('lifted into an empty directory, with its one dependency, it follows; and says so after a restart, from where it was', async () => {
