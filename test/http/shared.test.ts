@@ -1,7 +1,7 @@
 // What is never refused must not cost more because many ask for it.
 
-import { expect, test } from 'vitest';
-import { shared } from '../../src/http/shared.ts';
+import { expect, test, vi } from 'vitest';
+import { restMsMax, shared } from '../../src/http/shared.ts';
 import { serve } from './serve.ts';
 
 const times = <T>(count: number, one: () => T): T[] => Array.from({ length: count }, one);
@@ -40,12 +40,42 @@ test('what is dear to make is made a third of the time at most', async () => {
   expect(busyMs / (performance.now() - fromMs)).toBeLessThan(0.4);
 });
 
-test('what fails is asked for again', async () => {
-  let calls = 0;
-  const ask = shared(async () => {
-    calls += 1;
-    throw new Error(String(calls));
-  }, 0);
-  await expect(ask()).rejects.toThrow('1');
-  await expect(ask()).rejects.toThrow('2');
+test('whatever it took to make, what was true longer ago than a second is told to nobody', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  try {
+    let made = 0;
+    const ask = shared(async () => {
+      vi.advanceTimersByTime(60_000);
+      made += 1;
+      return made;
+    }, 2);
+    expect(await ask()).toBe(1);
+    vi.advanceTimersByTime(restMsMax - 1);
+    expect(await ask()).toBe(1);
+    vi.advanceTimersByTime(1);
+    expect(await ask()).toBe(2);
+  } finally {
+    vi.useRealTimers();
+  }
+  expect(restMsMax).toBe(1_000);
 });
+
+test.each([0, 2])(
+  'what fails is told to those who waited for it, and asked for again: rest factor %i',
+  async (factor) => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    try {
+      let calls = 0;
+      const ask = shared(async () => {
+        vi.advanceTimersByTime(60_000);
+        calls += 1;
+        throw new Error(String(calls));
+      }, factor);
+      const both = [ask(), ask()];
+      for (const one of both) await expect(one).rejects.toThrow('1');
+      await expect(ask()).rejects.toThrow('2');
+    } finally {
+      vi.useRealTimers();
+    }
+  },
+);
