@@ -9,10 +9,9 @@ import type { AsOf, AsOfPort } from './http/routes/presence.ts';
 import type { PresenceListsPort } from './http/routes/presence-lists.ts';
 import type { SessionsPort } from './http/routes/sessions.ts';
 import { shared } from './http/shared.ts';
-import { atMost } from './runtime/at-most.ts';
+import { type TurnLimits, Turns } from './http/turns.ts';
 import { readPast } from './store/as-of.ts';
 import { readCounts } from './store/counts.ts';
-import { DatabaseAwayError } from './store/database.ts';
 import { listEvents } from './store/log-pages.ts';
 import { listPresence, queryPresence } from './store/presence-lists.ts';
 import { listEventsOfUser, listSessions } from './store/reads.ts';
@@ -20,20 +19,24 @@ import { logHorizon } from './store/retention.ts';
 
 const dayMs = 86_400_000;
 const minuteMs = 60_000;
-/** Counting looks at every user: a third of the time of one connection at most goes into it. */
+/** Counting looks at every user, by one at a time, who waits for no turn: a third of the time of one connection, until it takes half a second. */
 const countsRestFactor = 2;
 
 /**
  * Of the connections of the API (app.ts): what is asked of many, or of the past, has these, so that what is cheap, the keys and what tells
  * whether the process is well always find a connection.
  */
-const dearReadsMax = 3;
-/** Of those: the past may have to be read back a long way. */
-const asOfReadsMax = 2;
-/** As for a connection. */
-const patience = { waitMsMax: 5_000, error: () => new DatabaseAwayError('too many dear reads are waiting') };
+export const dearReads: TurnLimits = {
+  underWayMax: 3,
+  pastMax: 2,
+  // As for a connection.
+  waitMsMax: 5_000,
+  // Half of the requests that are worked on: the others have room.
+  waitingMax: 1_000,
+};
 
 type ReadPorts = {
+  readonly turns: Turns;
   readonly presenceAsOf: AsOfPort;
   readonly presenceLists: PresenceListsPort;
   readonly listSessions: SessionsPort['listSessions'];
@@ -42,9 +45,9 @@ type ReadPorts = {
 };
 
 export function createReadPorts(pool: pg.Pool, { scope, nowMs, settings, metrics }: Base): ReadPorts {
-  const dear = atMost(dearReadsMax, patience);
-  const past = atMost(asOfReadsMax, patience);
-  const countPresence = shared(() => dear(() => readCounts(pool, scope)), countsRestFactor);
+  const turns = new Turns(dearReads, () => metrics.http.refused.inc({ why: 'no-turn' }));
+  metrics.http.watchWaiting(() => turns.waiting);
+  const countPresence = shared(() => readCounts(pool, scope), countsRestFactor);
   metrics.watchPresence(countPresence);
   const presenceAsOf = createAsOfPort(pool, {
     nowMs,
@@ -52,15 +55,16 @@ export function createReadPorts(pool: pg.Pool, { scope, nowMs, settings, metrics
     horizonMs: () => logHorizon(pool),
   });
   return {
+    turns,
     presenceLists: {
-      queryPresence: (userIds, withSessions) => dear(() => queryPresence(pool, scope, userIds, withSessions)),
-      listPresence: (filter, page) => dear(() => listPresence(pool, scope, filter, page)),
+      queryPresence: (userIds, withSessions) => queryPresence(pool, scope, userIds, withSessions),
+      listPresence: (filter, page) => listPresence(pool, scope, filter, page),
       countPresence,
     },
-    listSessions: (userId, page) => dear(() => listSessions(pool, userId, page)),
-    events: (question) => dear(() => listEvents(pool, question)),
-    eventsOfUser: (userId, page) => dear(() => listEventsOfUser(pool, userId, page)),
-    presenceAsOf: (userId, atMs) => past(() => dear(() => presenceAsOf(userId, atMs))),
+    listSessions: (userId, page) => listSessions(pool, userId, page),
+    events: (question) => listEvents(pool, question),
+    eventsOfUser: (userId, page) => listEventsOfUser(pool, userId, page),
+    presenceAsOf,
   };
 }
 

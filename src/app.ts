@@ -46,8 +46,8 @@ export type App = AsyncDisposable & { readonly httpUrl: string };
 
 /** Whoever asks over HTTP, however often, does not keep the lease from being renewed, and neither do webhooks or retention: four pools. */
 const ingestPool = { connectionsMax: 4, statementMsMax: 15_000 };
-/** Four for the most read call, three for dear reads, four for the log of the streams: three are left for keys, writes and /readyz. */
-const apiPool = { connectionsMax: 14, statementMsMax: 5_000 };
+/** Four for the most read call, three for dear reads, one for counts, four for the log of the streams: three are left for keys, writes and /readyz. */
+const apiPool = { connectionsMax: 15, statementMsMax: 5_000 };
 const lanesPool = { connectionsMax: 4, statementMsMax: 15_000 };
 /** Requests under way are answered; then connections are closed, those too on which a request never ends. */
 const httpCloseMsMax = 1_000;

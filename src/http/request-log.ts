@@ -9,7 +9,8 @@ export type RequestLine = { readonly method: string; readonly route: string | nu
 
 export function logFailure(logger: Logger, request: RequestLine, problem: Problem, error: unknown): void {
   const status = statusOf(problem);
-  if (status < 500) return;
+  // What there is too much of is counted: a line for each would be more of it.
+  if (status < 500 || problem.type === 'overloaded') return;
   const line = { event: 'request.failed', ...request, status, problem: problem.type };
   // Who asks whether we are ready is told so; that is no failure.
   if (problem.type === 'not-ready') logger.info(line);

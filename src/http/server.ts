@@ -38,6 +38,7 @@ import { type WebhooksPort, webhookActionRoutes, webhookRoutes } from './routes/
 import { Shedding } from './shedding.ts';
 import { answerClientError, createSocketServer, stopListening } from './sockets.ts';
 import { oncePerRoute, type TallyOf, tallyRequests } from './tally.ts';
+import type { Turns } from './turns.ts';
 
 export type HttpDeps = SessionsPort & {
   readonly presence: PresencePort;
@@ -48,6 +49,8 @@ export type HttpDeps = SessionsPort & {
   readonly eventsOfUser: EventsOfUserPort;
   readonly events: EventsPort;
   readonly streams: StreamsPort;
+  /** Of what is dear to read. */
+  readonly turns: Turns;
   readonly webhooks: WebhooksPort & AttemptsPort;
   readonly keys: KeysPort & GuardPort;
   readonly audit: AuditPort;
@@ -74,7 +77,7 @@ export type HttpDeps = SessionsPort & {
 };
 
 /** A request, or a connection: see the table of metrics. */
-export type Refused = 'overloaded' | 'too-many-requests' | 'wrong-keys' | Dismissal;
+export type Refused = 'overloaded' | 'too-many-requests' | 'wrong-keys' | 'no-turn' | Dismissal;
 
 export const bodyBytesMax = 64 * 1024;
 
@@ -122,11 +125,11 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
   limitCallers(app, { limits, quota, onRefused: () => deps.onRefused('too-many-requests') });
   if (deps.hasApi) {
     presenceRoutes(app, deps);
-    presenceListRoutes(app, deps.presenceLists);
+    presenceListRoutes(app, deps);
     sessionRoutes(app, deps);
     preparedSessionRoutes(app, deps.prepared);
     userRoutes(app, deps.users);
-    eventRoutes(app, deps.eventsOfUser);
+    eventRoutes(app, deps);
     serveLog(app, deps, shedding);
     webhookRoutes(app, deps.webhooks);
     webhookActionRoutes(app, deps.webhooks);
@@ -157,9 +160,9 @@ function collectRoutes(app: HttpServer): readonly RouteOptions[] {
   return routes;
 }
 
-function serveLog(app: HttpServer, { events, streams }: HttpDeps, shedding: Shedding): void {
+function serveLog(app: HttpServer, { events, turns, streams }: HttpDeps, shedding: Shedding): void {
   const streaming = { ...streams, handOver: shedding.handOver.bind(shedding) };
-  logRoutes(app, events, streaming);
+  logRoutes(app, { events, turns }, streaming);
   presenceStreamRoutes(app, streaming);
   // Before the server waits for its connections: those that stream would never end.
   app.addHook('preClose', (done) => {

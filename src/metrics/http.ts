@@ -5,7 +5,7 @@ import { Histogram, type HistogramConfiguration, type Registry } from 'prom-clie
 import type { Refused } from '../http/server.ts';
 import type { Tally } from '../http/tally.ts';
 import { bornCounter, membersOf } from './born.ts';
-import { secondsBuckets } from './buckets.ts';
+import { askedValue, secondsBuckets } from './buckets.ts';
 
 type Cell = {
   readonly labels: Readonly<Record<string, string>>;
@@ -22,14 +22,17 @@ const refusals = membersOf<Refused>({
   'no-room': true,
   'gave-way': true,
   unread: true,
+  'no-turn': true,
 });
 const statuses = ['1xx', '2xx', '3xx', '4xx', '5xx'] as const;
 
 export class HttpMetrics {
   readonly refused;
+  readonly #registry: Registry;
   readonly #cells: Cell[] = [];
 
   constructor(registry: Registry) {
+    this.#registry = registry;
     this.refused = bornCounter(
       {
         name: 'willow_http_refused_total',
@@ -45,6 +48,12 @@ export class HttpMetrics {
       labelNames: ['method', 'route', 'status'] as const,
     };
     registry.registerMetric(new KeptElsewhere({ ...requests, registers: [] }, this.#cells));
+  }
+
+  /** `waiting` is asked whenever the metrics are. */
+  watchWaiting(waiting: () => number): void {
+    const help = 'Reads of many, or of the past, that wait for their turn.';
+    askedValue(this.#registry, 'willow_http_waiting', help, waiting);
   }
 
   tallyOf(method: string, route: string): Tally {

@@ -1,35 +1,18 @@
 // A share of something that there is little of: so many at once, and whoever comes meanwhile waits in order. How many may wait is bounded where
-// they come from; for how long, here, where it is said.
+// they come from.
 
 export type InTurn = <Result>(work: () => Promise<Result>) => Promise<Result>;
 
-type Patience = {
-  readonly waitMsMax: number;
-  /** What is thrown where the turn does not come in time. */
-  readonly error: () => Error;
-};
-
-type Waiting = { readonly begin: () => void; readonly timer: NodeJS.Timeout | undefined };
-
-/** Without patience whoever waits does so until his turn comes. */
-export function atMost(max: number, patience: Patience | null = null): InTurn {
+export function atMost(max: number): InTurn {
   let underWay = 0;
-  const waiting = new Set<Waiting>();
+  const waiting = new Set<() => void>();
 
   const turn = (): Promise<void> => {
     if (underWay < max) {
       underWay += 1;
       return Promise.resolve();
     }
-    return new Promise((begin, fail) => {
-      const giveUp = ({ error }: Patience): void => {
-        waiting.delete(one);
-        fail(error());
-      };
-      const timer = patience === null ? undefined : setTimeout(giveUp, patience.waitMsMax, patience);
-      const one: Waiting = { begin, timer };
-      waiting.add(one);
-    });
+    return new Promise((begin) => void waiting.add(begin));
   };
 
   const leave = (): void => {
@@ -40,8 +23,7 @@ export function atMost(max: number, patience: Patience | null = null): InTurn {
     }
     // Its turn is handed on: nobody comes in between.
     waiting.delete(next);
-    clearTimeout(next.timer);
-    next.begin();
+    next();
   };
 
   return async (work) => {

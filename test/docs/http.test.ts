@@ -2,6 +2,7 @@
 
 import { globSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { dearReads } from '../../src/app-reads.ts';
 import { auditActions } from '../../src/core/audit.ts';
 import type { ClientId, Epoch, SessionId, UserId } from '../../src/core/ids.ts';
 import { badInput } from '../../src/http/failures.ts';
@@ -242,6 +243,9 @@ test('every limit is listed, and none is made up', () => {
     `${number(streamLimits.streamsMax)}, ${number(streamLimits.callerStreamsMax)}`,
     size(streamLimits.unsentBytesMax),
     seconds(streamLimits.stalledMsMax),
+    `${dearReads.underWayMax}, ${dearReads.pastMax}`,
+    seconds(dearReads.waitMsMax),
+    number(dearReads.waitingMax),
     size(socketLimits.headerBytesMax),
     `${number(parameterCharactersMax)} characters`,
     size(bodyBytesMax),

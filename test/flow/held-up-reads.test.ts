@@ -8,7 +8,8 @@ import type { Willow } from '../support/willow.ts';
 
 /** Many more than there are connections for them. */
 const readers = 40;
-const paths = ['/users/ann/events', '/users/ann/presence'];
+const dear = '/users/ann/events';
+const paths = [dear, '/users/ann/presence'];
 /** 5 s for a connection and 5 s for the statement; a presence read may wait as long for the one before it. */
 const readMsMax = 40_000;
 
@@ -122,10 +123,19 @@ test('readers that hold up all that they may disturb neither the lease nor what 
   expect(reading.failures).toEqual([]);
   // Those before the lock and after it are answered with what they ask for.
   expect(reading.answers.filter(({ status }) => status !== 200 && status !== 503)).toEqual([]);
-  for (const { type, retryAfter } of reading.answers.filter(({ status }) => status === 503)) {
-    expect(type).toBe('urn:willow:problem:database-unavailable');
+  const refused = reading.answers.filter(({ status }) => status === 503);
+  const [away, noTurn] = ['database-unavailable', 'overloaded'].map((type) => `urn:willow:problem:${type}`);
+  for (const { path, type, retryAfter } of refused) {
+    // Whose turn did not come was never read for.
+    expect(path === dear ? [away, noTurn] : [away]).toContain(type);
     expect(retryAfter).toBeGreaterThan(0);
   }
+  const waited = refused.filter(({ type }) => type === noTurn).length;
+  expect(waited).toBeGreaterThan(0);
+  expect(await willow.metric('willow_http_refused_total', { why: 'no-turn' })).toBeGreaterThan(0);
+  expect(willow.log().filter(({ event, problem }) => event === 'request.failed' && problem === 'overloaded')).toEqual(
+    [],
+  );
   expect((await leaseOf(database)).token).toBe(before.token);
   failOnTrouble(stage);
   await voice.say('/logout', { userId: 'ann', sessionId: 'phone', epoch: 1 });

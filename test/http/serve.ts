@@ -11,6 +11,7 @@ import { SessionId, type UserId } from '../../src/core/ids.ts';
 import type { PresenceSummary } from '../../src/core/presence.ts';
 import type { HttpServer } from '../../src/http/instance.ts';
 import { createHttpServer, type HttpDeps, listen } from '../../src/http/server.ts';
+import { Turns } from '../../src/http/turns.ts';
 import { type Route, withRoutes } from '../support/route-table.ts';
 import { hooks } from './hook.ts';
 import { keys } from './keys.ts';
@@ -123,6 +124,7 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   },
   users: { erase: async () => undefined },
   eventsOfUser: async () => [],
+  turns: new Turns({ underWayMax: 10_000, pastMax: 10_000, waitMsMax: 5_000, waitingMax: 0 }, () => undefined),
   events: async () => ({ head: 0, trimmed: 0, upTo: 0, events: [] }),
   streams: streamsOf(new MemoryLog()),
   webhooks: hooks,

@@ -7,6 +7,7 @@ export type MetricShape = { readonly name: string; readonly type: string; readon
 export async function everyMetric(): Promise<readonly MetricShape[]> {
   const metrics = new Metrics(() => ({ isLinkUp: true, isLeaseHeld: true, pendingMs: 0 }));
   metrics.webhooks.watchLanes({ lags: () => [], count: () => 0 }, Date.now);
+  metrics.http.watchWaiting(() => 0);
   metrics.watchHealth(async () => ({}));
   metrics.retention.watchLog(() => ({ oldestAtMs: null, keptMs: 0, isHeld: false }), Date.now);
   metrics.streams.watch(() => ({ events: 0, presence: 0, lagEvents: 0 }));

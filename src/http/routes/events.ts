@@ -9,6 +9,7 @@ import type { HttpServer } from '../instance.ts';
 import { PageQuery, UserPath } from '../parameters.ts';
 import { eventsGone } from '../problems.ts';
 import { eventBody, type LoggedEvent } from '../render.ts';
+import { askerOf, type Turns } from '../turns.ts';
 
 const Place = z.strictObject({ sequence: z.int().min(0), position: z.int().min(0) });
 const cursor = defineCursor('user-events', Place);
@@ -19,7 +20,9 @@ export type EventsOfUserPort = (
   page: { readonly after: z.infer<typeof Place> | null; readonly limit: number },
 ) => Promise<readonly LoggedEvent[] | { readonly kind: 'gone'; readonly startsAfter: number }>;
 
-export function eventRoutes(app: HttpServer, eventsOfUser: EventsOfUserPort): void {
+type EventPorts = { readonly eventsOfUser: EventsOfUserPort; readonly turns: Turns };
+
+export function eventRoutes(app: HttpServer, { eventsOfUser, turns }: EventPorts): void {
   app.get(
     '/users/:id/events',
     {
@@ -31,7 +34,8 @@ export function eventRoutes(app: HttpServer, eventsOfUser: EventsOfUserPort): vo
         cursor,
         first: null,
         read: async (after, limit) => {
-          const events = await eventsOfUser(request.params.id, { after, limit });
+          const page = { after, limit };
+          const events = await turns.take(askerOf(request), 'many', () => eventsOfUser(request.params.id, page));
           return 'kind' in events ? eventsGone(events.startsAfter) : events;
         },
         placeOf: ({ sequence, position }) => ({ sequence, position }),

@@ -12,6 +12,7 @@ import type { HttpServer } from '../instance.ts';
 import { LastEventIdHeader, LogQuery, LogStreamQuery } from '../parameters.ts';
 import { eventsGone, type InputError, sendProblem } from '../problems.ts';
 import { eventBody, type LoggedEvent } from '../render.ts';
+import { askerOf, type Turns } from '../turns.ts';
 import { isHead, type StreamDeps, sendHead } from './streaming.ts';
 
 const cursor = defineCursor('events', z.strictObject({ after: z.int().min(0) }));
@@ -36,7 +37,9 @@ export type LogAnswer = {
 
 export type EventsPort = (question: LogQuestion) => Promise<LogAnswer>;
 
-export function logRoutes(app: HttpServer, events: EventsPort, streaming: StreamDeps): void {
+type LogPorts = { readonly events: EventsPort; readonly turns: Turns };
+
+export function logRoutes(app: HttpServer, { events, turns }: LogPorts, streaming: StreamDeps): void {
   app.get(
     '/events',
     { config: { scope: 'events:read', operation: listEvents }, schema: { querystring: LogQuery } },
@@ -44,7 +47,8 @@ export function logRoutes(app: HttpServer, events: EventsPort, streaming: Stream
       const { limit, cursor: text, after: asked } = request.query;
       const place = text === undefined ? { after: asked ?? null } : cursor.decode(request, text);
       if (place === null) return sendProblem(reply, badCursor);
-      const answer = await events({ ...filterOf(request.query), ...place, limit });
+      const question = { ...filterOf(request.query), ...place, limit };
+      const answer = await turns.take(askerOf(request), 'many', () => events(question));
       const refused = refuse(reply, place.after, answer, {
         in: 'query',
         name: text === undefined ? 'after' : 'cursor',

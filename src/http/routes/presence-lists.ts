@@ -12,6 +12,7 @@ import type { HttpServer } from '../instance.ts';
 import { NoQuery, PageQuery } from '../parameters.ts';
 import { type Problem, sendProblem } from '../problems.ts';
 import { countsBody, listedBody } from '../render.ts';
+import { askerOf, type Turns } from '../turns.ts';
 
 export type ListedPresence = PresenceSummary & {
   /** Where they were asked for. */
@@ -76,10 +77,10 @@ const Queried = z.strictObject(
 /** Each character of an id as two escapes of six, and room for what stands between the ids. */
 export const queryBytesMax = 1024 * Math.ceil((queriedMax * (idCharactersMax * 12 + 16)) / 1024);
 
-export function presenceListRoutes(
-  app: HttpServer,
-  { queryPresence, listPresence, countPresence }: PresenceListsPort,
-): void {
+type ListPorts = { readonly presenceLists: PresenceListsPort; readonly turns: Turns };
+
+export function presenceListRoutes(app: HttpServer, { presenceLists, turns }: ListPorts): void {
+  const { queryPresence, listPresence, countPresence } = presenceLists;
   app.post(
     '/presence/query',
     {
@@ -87,8 +88,9 @@ export function presenceListRoutes(
       bodyLimit: queryBytesMax,
       schema: { body: Queried, querystring: QueryQuery },
     },
-    async ({ body, query }, reply) => {
-      const found = await queryPresence(body.userIds, query.sessions);
+    async (request, reply) => {
+      const { userIds } = request.body;
+      const found = await turns.take(askerOf(request), 'many', () => queryPresence(userIds, request.query.sessions));
       if ('kind' in found) return sendProblem(reply, tooManySessions(found.sessionsMax));
       const { data, count } = await rendered(found);
       if (count < found.length) return sendProblem(reply, tooLong);
@@ -103,7 +105,8 @@ export function presenceListRoutes(
       const { limit, cursor: text, status = null, sessions: withSessions } = request.query;
       const place = text === undefined ? null : cursor.decode(request, text);
       if (text !== undefined && place === null) return sendProblem(reply, badCursor);
-      const page = await listPresence({ status, withSessions }, { limit, after: place?.after ?? null });
+      const wanted = { limit, after: place?.after ?? null };
+      const page = await turns.take(askerOf(request), 'many', () => listPresence({ status, withSessions }, wanted));
       const { users, nextAfter, head } = page;
       const position = place?.position ?? head;
       const { data, count } = await rendered(users);

@@ -12,6 +12,7 @@ import { isoTime } from '../iso-time.ts';
 import { TimeMs, UserPath } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
 import { pastBody, presenceBody } from '../render.ts';
+import { askerOf, type Turns } from '../turns.ts';
 
 /** `revision` grows with every write of the user, his sessions included; 0 for a user who was never heard of. */
 export type PresencePort = (userId: UserId) => Promise<PresenceOfUser & { readonly revision: number }>;
@@ -30,9 +31,13 @@ const PresenceQuery = z.strictObject({
 export const presenceRoute = '/users/:id/presence';
 export const presenceScope = 'presence:read';
 
-export type PresencePorts = { readonly presence: PresencePort; readonly presenceAsOf: AsOfPort };
+export type PresencePorts = {
+  readonly presence: PresencePort;
+  readonly presenceAsOf: AsOfPort;
+  readonly turns: Turns;
+};
 
-export function presenceRoutes(app: HttpServer, { presence, presenceAsOf }: PresencePorts): void {
+export function presenceRoutes(app: HttpServer, { presence, presenceAsOf, turns }: PresencePorts): void {
   app.get(
     presenceRoute,
     {
@@ -40,8 +45,13 @@ export function presenceRoutes(app: HttpServer, { presence, presenceAsOf }: Pres
       schema: { params: UserPath, querystring: PresenceQuery },
     },
     // A promise of the text, not an async function: on this route a promise more is felt.
-    ({ params, query, headers }, reply) => {
-      if (query.at !== undefined) return presenceAsOf(params.id, query.at).then((asOf) => sendAsOf(reply, asOf));
+    (request, reply) => {
+      const { params, query, headers } = request;
+      const { at } = query;
+      if (at !== undefined) {
+        const asked = turns.take(askerOf(request), 'past', () => presenceAsOf(params.id, at));
+        return asked.then((asOf) => sendAsOf(reply, asOf));
+      }
       return presence(params.id).then((known) => {
         const tag = presenceTag(known);
         reply.header('etag', tag);

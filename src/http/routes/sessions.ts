@@ -10,6 +10,7 @@ import type { Caller, HttpServer } from '../instance.ts';
 import { NoQuery, PageQuery, SessionPath, timeMsMax, UserPath } from '../parameters.ts';
 import { sendProblem } from '../problems.ts';
 import { sessionBody } from '../render.ts';
+import { askerOf, type Turns } from '../turns.ts';
 
 const Position = z.strictObject({ startedAtMs: z.int().min(0).max(timeMsMax), sessionId: SessionId });
 export type SessionPosition = z.infer<typeof Position>;
@@ -25,7 +26,9 @@ export type SessionsPort = {
   readonly kick: (userId: UserId, sessionId: SessionId | null, caller: Caller) => Promise<'done' | 'unknown-session'>;
 };
 
-export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsPort): void {
+type SessionPorts = SessionsPort & { readonly turns: Turns };
+
+export function sessionRoutes(app: HttpServer, { listSessions, kick, turns }: SessionPorts): void {
   app.get(
     '/users/:id/sessions',
     {
@@ -36,7 +39,8 @@ export function sessionRoutes(app: HttpServer, { listSessions, kick }: SessionsP
       sendPage(reply, request.query, {
         cursor,
         first: null,
-        read: (after, limit) => listSessions(request.params.id, { limit, after }),
+        read: (after, limit) =>
+          turns.take(askerOf(request), 'many', () => listSessions(request.params.id, { limit, after })),
         placeOf: ({ startedAtMs, sessionId }) => ({ startedAtMs, sessionId }),
         itemOf: sessionBody,
       }),
