@@ -4,6 +4,7 @@
 
 import type { Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { Holdings } from './holdings.ts';
 import type { HttpLimits } from './limits.ts';
 import { rawResponse } from './problems.ts';
 
@@ -20,9 +21,6 @@ type Seat = {
   isUsed: boolean;
   /** It has calls under way, and is out of the order until they are over. */
   isAside: boolean;
-  /** Of answers that are ready, and not all read; and whose they are, null where nobody knows. */
-  unreadBytes: number;
-  reader: string | null;
   /** How much of its answers the caller had read when last looked at, and since when that has not grown. */
   readBytes: number;
   readAtMs: number;
@@ -49,13 +47,16 @@ export class Connections {
   readonly #seats = new Map<Socket, Seat>();
   /** Those that may give way, in that order. */
   readonly #order = new Map<Socket, Seat>();
-  /** Those with unread bytes. */
-  readonly #holders = new Map<Seat, Socket>();
-  #unreadBytes = 0;
+  /** Answers that are ready, and not all read. */
+  readonly #unread: Holdings<Socket>;
 
   constructor(limits: ConnectionLimits, onDismissed: (why: Dismissal) => void) {
     this.#limits = limits;
     this.#onDismissed = onDismissed;
+    this.#unread = new Holdings(limits.unreadBytesMax, (socket) => {
+      this.#leave(socket);
+      this.#dismiss(socket, 'unread');
+    });
   }
 
   get count(): number {
@@ -64,7 +65,7 @@ export class Connections {
 
   /** So many answers wait on this connection that there is no use in another. */
   isUnread(socket: Socket): boolean {
-    return (this.#seats.get(socket)?.unreadBytes ?? 0) >= this.#limits.unreadBytesPerConnectionMax;
+    return this.#unread.bytesOf(socket) >= this.#limits.unreadBytesPerConnectionMax;
   }
 
   /** Whether an answer may have others behind it. */
@@ -125,35 +126,9 @@ export class Connections {
   /** An answer is ready for a reader; small ones are as much as the connection itself weighs. */
   answer(response: ServerResponse, bytes: number, reader: string | null): void {
     const { socket } = response.req;
-    const seat = bytes < countedBytesMin ? undefined : this.#seats.get(socket);
-    if (seat === undefined) return;
-    this.#count(seat, bytes);
-    seat.reader = reader;
-    this.#holders.set(seat, socket);
-    response.once('close', () => this.#count(seat, -Math.min(bytes, seat.unreadBytes)));
-    while (this.#unreadBytes > this.#limits.unreadBytesMax && this.#cutLargest());
-  }
-
-  #count(seat: Seat, bytes: number): void {
-    seat.unreadBytes += bytes;
-    this.#unreadBytes += bytes;
-    if (seat.unreadBytes === 0) this.#holders.delete(seat);
-  }
-
-  /** Of the reader who holds most, on however many connections, the one that holds most. */
-  #cutLargest(): boolean {
-    const held = new Map<string | null, number>();
-    for (const { reader, unreadBytes } of this.#holders.keys()) {
-      held.set(reader, (held.get(reader) ?? 0) + unreadBytes);
-    }
-    const most = largest(held.keys(), (reader) => held.get(reader) ?? 0);
-    const seat = largest(this.#holders.keys(), (one) => (one.reader === most ? one.unreadBytes : -1));
-    const socket = seat === undefined ? undefined : this.#holders.get(seat);
-    if (seat === undefined || socket === undefined) return false;
-    // Its end is told later, and what it holds counts no more from now on.
-    this.#leave(socket, seat);
-    this.#dismiss(socket, 'unread');
-    return true;
+    if (bytes < countedBytesMin || !this.#seats.has(socket)) return;
+    response.once('close', () => this.#unread.remove(socket, bytes));
+    this.#unread.add(socket, reader, bytes);
   }
 
   #admit(socket: Socket): void {
@@ -170,21 +145,19 @@ export class Connections {
       asked: 0,
       isUsed: false,
       isAside: false,
-      unreadBytes: 0,
-      reader: null,
       readBytes: 0,
       readAtMs: performance.now(),
     };
     this.#seats.set(socket, seat);
     this.#order.set(socket, seat);
-    socket.once('close', () => this.#leave(socket, seat));
+    socket.once('close', () => this.#leave(socket));
   }
 
   /** Of answers that wait behind another one Node does not tell that their connection is gone. */
-  #leave(socket: Socket, seat: Seat): void {
+  #leave(socket: Socket): void {
     this.#seats.delete(socket);
     this.#order.delete(socket);
-    this.#count(seat, -seat.unreadBytes);
+    this.#unread.remove(socket);
   }
 
   /**
@@ -202,7 +175,7 @@ export class Connections {
         this.#order.delete(socket);
         this.#order.set(socket, seat);
       } else {
-        this.#leave(socket, seat);
+        this.#leave(socket);
         this.#dismiss(socket, 'gave-way');
         return true;
       }
@@ -229,15 +202,4 @@ export class Connections {
       } else if (nowMs - seat.readAtMs > this.#limits.unreadMsMax) this.#dismiss(socket, 'unread');
     }
   }
-}
-
-function largest<Item>(items: Iterable<Item>, sizeOf: (item: Item) => number): Item | undefined {
-  let most: Item | undefined;
-  let size = Number.NEGATIVE_INFINITY;
-  for (const item of items) {
-    if (sizeOf(item) <= size) continue;
-    most = item;
-    size = sizeOf(item);
-  }
-  return most;
 }
