@@ -10,7 +10,6 @@ import { type InputError, type Problem, ProblemError, typeOfStatus } from './pro
 /** Errors of the framework that have more to say than their status. */
 const frameworkDetails: Readonly<Record<string, string>> = {
   FST_ERR_CTP_INVALID_JSON_BODY: 'the body is not valid JSON',
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: 'the body is not as long as Content-Length says',
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'a body must be application/json',
   FST_ERR_MAX_PARAM_LENGTH: `a parameter of the path has at most ${parameterCharactersMax} characters, percent-encoded`,
 };

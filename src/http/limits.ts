@@ -10,6 +10,14 @@ export type HttpLimits = {
   readonly turnMsMax: number;
   /** The same for those that tell how the process is doing; neither takes from the other. */
   readonly vitalTurnMsMax: number;
+  /** Bodies that have come, in whole or in part, and are not parsed: beyond it the largest of those who hold most are refused. */
+  readonly bodiesBytesMax: number;
+  /** Larger ones are parsed in turns … */
+  readonly bodyAtOnceBytesMax: number;
+  /** … which end when they have taken so much of the event loop; one goes over it … */
+  readonly bodiesTurnMsMax: number;
+  /** … and are refused when theirs does not come in time. */
+  readonly bodyWaitMsMax: number;
   /** Of one connection: pipelining beyond this is refused. */
   readonly requestsPerConnectionMax: number;
   /** Answers that are ready, and that their callers have not read: beyond it those who hold most are cut off … */
@@ -34,6 +42,12 @@ export const httpLimits: HttpLimits = {
   requestsMax: 2_000,
   turnMsMax: 100,
   vitalTurnMsMax: 200,
+  // Twenty of the largest, a thousand of those that nearly all calls take.
+  bodiesBytesMax: 64 * 1024 * 1024,
+  // Parsed in a tenth of a millisecond.
+  bodyAtOnceBytesMax: 16 * 1024,
+  bodiesTurnMsMax: 10,
+  bodyWaitMsMax: 5_000,
   requestsPerConnectionMax: 16,
   unreadBytesMax: 128 * 1024 * 1024,
   unreadBytesPerConnectionMax: 8 * 1024 * 1024,

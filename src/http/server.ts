@@ -6,6 +6,7 @@ import { validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-z
 import type { Logger } from '../runtime/logger.ts';
 import { StartError } from '../runtime/start-error.ts';
 import { type GuardPort, requireKeys, requireScopes } from './auth.ts';
+import { Bodies } from './bodies.ts';
 import { Connections, type Dismissal } from './connections.ts';
 import { answerPreflight, type Cors, namedOrigins } from './cors.ts';
 import { malformedUrl, problemOf } from './failures.ts';
@@ -77,7 +78,7 @@ export type HttpDeps = SessionsPort & {
 };
 
 /** A request, or a connection: see the table of metrics. */
-export type Refused = 'overloaded' | 'too-many-requests' | 'wrong-keys' | 'no-turn' | Dismissal;
+export type Refused = 'overloaded' | 'too-many-requests' | 'wrong-keys' | 'bodies' | 'no-turn' | Dismissal;
 
 export const bodyBytesMax = 64 * 1024;
 
@@ -111,7 +112,7 @@ export function createHttpServer(deps: HttpDeps): HttpServer {
 
   app.setValidatorCompiler(validatorCompiler);
   app.decorate('cursorKey', deps.cursorKey);
-  readBodies(app);
+  new Bodies({ limits, turn: shedding, onRefused: deps.onRefused }).watch(app);
   answerFailures(app, deps);
   tallyRequests(app, tallyOf);
   shedding.watch(app);
@@ -171,17 +172,6 @@ function serveLog(app: HttpServer, { events, turns, streams }: HttpDeps, sheddin
   });
 }
 
-function readBodies(app: HttpServer): void {
-  // A web page may send text/plain anywhere without asking; JSON it may not.
-  app.removeAllContentTypeParsers();
-  const parse = app.getDefaultJsonParser('error', 'error');
-  app.addContentTypeParser<string>('application/json', { parseAs: 'string' }, (request, body, done) => {
-    // Many clients send the type with every DELETE. Where a body is needed its schema misses it.
-    if (body === '') done(null, undefined);
-    else void parse(request, body, done);
-  });
-}
-
 type Door = Pick<HttpDeps, 'apiKey' | 'allowedOrigins'> & {
   readonly cors: Cors | null;
 };
@@ -221,8 +211,9 @@ function answerFailures(app: HttpServer, { logger, isUnavailable }: HttpDeps): v
     const isGone = error instanceof Error && error === request.raw.errored;
     const context = { isUnavailable, bodyBytesMax: request.routeOptions.bodyLimit };
     const problem: Problem = isGone ? { type: 'bad-request' } : problemOf(error, context);
-    // The rest of the body is read and dropped, as behind every other refusal: closed on, whoever is still sending it sees no answer.
-    if (problem.type === 'body-too-large' && reply.raw.shouldKeepAlive) reply.removeHeader('connection');
+    // The framework closes behind a body that was not read, or is no JSON. The rest of it is read and dropped, as behind every other refusal:
+    // closed on, whoever is still sending it sees no answer, and whoever has asked for more is not heard.
+    if (reply.raw.shouldKeepAlive) reply.removeHeader('connection');
     logFailure(logger, lineOf(request), problem, error);
     return sendProblem(reply, problem);
   });

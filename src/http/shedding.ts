@@ -69,7 +69,7 @@ export class Shedding {
         return;
       }
       const isVital = this.#vitalUrls.has(pathOf(request));
-      if (isVital ? this.#vitalSpentMs >= this.#limits.vitalTurnMsMax : this.#isCrowded) {
+      if (isVital ? this.#vitalSpentMs >= this.#limits.vitalTurnMsMax : this.isCrowded) {
         this.#onShed();
         refuse(response, this.#cors?.headersFor(request.headers.origin));
         return;
@@ -111,6 +111,14 @@ export class Shedding {
   async part(): Promise<void> {
     this.#isParting = true;
     if (this.#connections.count > 0) await delay(this.#limits.partingMs);
+  }
+
+  /** Work for a request that does not come with its head; it takes of the turn like all others. */
+  spend(work: () => void): void {
+    const fromMs = performance.now();
+    this.#countTurn();
+    work();
+    this.#spentMs += performance.now() - fromMs;
   }
 
   /** For the routes that are added after this call. */
@@ -156,7 +164,8 @@ export class Shedding {
     return this.#working >= this.#limits.requestsMax;
   }
 
-  get #isCrowded(): boolean {
+  /** Nothing more is taken in this turn. */
+  get isCrowded(): boolean {
     return this.#isFull || this.#spentMs >= this.#limits.turnMsMax;
   }
 

@@ -19,6 +19,7 @@ const refusals = membersOf<Refused>({
   overloaded: true,
   'too-many-requests': true,
   'wrong-keys': true,
+  bodies: true,
   'no-room': true,
   'gave-way': true,
   unread: true,

@@ -235,6 +235,8 @@ test('every limit is listed, and none is made up', () => {
     `${number(failuresMax)} in ${seconds(failuresWindowMs)}`,
     `${number(others.requestsMax)} each`,
     `${others.turnMsMax} ms of work; ${others.vitalTurnMsMax} ms more for \`/healthz\`, \`/readyz\` and \`/metrics\``,
+    size(others.bodiesBytesMax),
+    `${others.bodiesTurnMsMax} ms of work at once, then as long a rest`,
     number(others.requestsPerConnectionMax),
     size(others.unreadBytesMax),
     size(others.unreadBytesPerConnectionMax),

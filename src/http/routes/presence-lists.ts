@@ -4,7 +4,7 @@
 import { setImmediate as immediate } from 'node:timers/promises';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
-import { idCharactersMax, UserId } from '../../core/ids.ts';
+import { UserId } from '../../core/ids.ts';
 import type { PresenceSummary, ShownSession } from '../../core/presence.ts';
 import { countPresences, listPresences, queryPresences } from '../answers/presence-lists.ts';
 import { badCursor, defineCursor } from '../cursor.ts';
@@ -74,8 +74,8 @@ const Queried = z.strictObject(
   { userIds: UserIds.describe('One answer for each, in this order.') },
   'must be a JSON object',
 );
-/** Each character of an id as two escapes of six, and room for what stands between the ids. */
-export const queryBytesMax = 1024 * Math.ceil((queriedMax * (idCharactersMax * 12 + 16)) / 1024);
+/** Each character of an id as two escapes of six, and room for what stands between the ids: 73 bytes each. */
+export const queryBytesMax = 3 * 1024 * 1024;
 
 type ListPorts = { readonly presenceLists: PresenceListsPort; readonly turns: Turns };
 
