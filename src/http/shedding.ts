@@ -48,6 +48,8 @@ export class Shedding {
   #spentMs = 0;
   #vitalSpentMs = 0;
   #isParting = false;
+  /** Connections on which an answer says, or will say, that it is the last. */
+  readonly #partedWith = new WeakSet<Socket>();
 
   constructor({ connections, limits, cors, onShed }: SheddingDeps) {
     this.#connections = connections;
@@ -60,7 +62,7 @@ export class Shedding {
   gate(listener: RequestListener): RequestListener {
     return (request, response) => {
       const fromMs = performance.now();
-      if (this.#isParting) response.shouldKeepAlive = false;
+      if (this.#isParting && !this.#isHeard(request.socket, response)) return;
       this.#countTurn();
       if (this.#connections.askedInTurn(request.socket, this.#turn) > this.#limits.requestsPerConnectionMax) {
         // All that one read from the socket brought is here at once: thousands, where somebody wants to hold up the others.
@@ -99,9 +101,19 @@ export class Shedding {
     this.#sayLast(socket, response);
   }
 
+  /** While parting: what comes is the last of its connection. Behind the last nothing is done, for nobody would hear of it (RFC 9112, 9.6). */
+  #isHeard(socket: Socket, response: ServerResponse): boolean {
+    if (this.#partedWith.has(socket)) return false;
+    this.#partedWith.add(socket);
+    response.shouldKeepAlive = false;
+    return true;
+  }
+
   /** Of a request that came before. Not where other answers may be waiting behind this one. */
   #sayLast(socket: Socket, response: ServerResponse): void {
-    if (this.#isParting && !this.#connections.isPipelined(socket)) response.shouldKeepAlive = false;
+    if (!this.#isParting || this.#partedWith.has(socket) || this.#connections.isPipelined(socket)) return;
+    this.#partedWith.add(socket);
+    response.shouldKeepAlive = false;
   }
 
   /**

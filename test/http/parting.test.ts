@@ -1,10 +1,13 @@
 // What those who ask all the time on one connection see when the server stops.
 
 import { Agent, get } from 'node:http';
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { until } from '../support/until.ts';
+import { ended } from './ada.ts';
+import { openLine, get as says, statusesOf } from './lines.ts';
 import { ports, serve } from './serve.ts';
 
+const waits = { timeout: 20_000 };
 const apiKey = 'a-key-of-twenty-characters';
 const headers = { authorization: `Bearer ${apiKey}` };
 /** The lane, the usual way, a list, what is refused, what is no route, what is open to all. */
@@ -82,3 +85,94 @@ test.each(['/users/ann/presence', '/users/%61nn/presence'])(
     other.destroy();
   },
 );
+
+describe('what is asked behind an answer that was the last of its connection is not done', () => {
+  const list = says('/users/ann/sessions?limit=1000');
+  const kick = says('/users/ann/sessions').replace('GET', 'DELETE');
+  const lastsOf = (heard: string): boolean[] => {
+    const [, ...answers] = heard.split('HTTP/1.1 ');
+    return answers.map((answer) => /^connection: close\r$/imu.test(answer));
+  };
+
+  /** A server that counts the sessions that were ended, and lists them when it may; somebody on a connection; and how it begins to stop. */
+  async function open(sessions: readonly (typeof ended)[]) {
+    let kicks = 0;
+    const asked = Promise.withResolvers<void>();
+    const known = Promise.withResolvers<void>();
+    const served = await serve({
+      kick: async () => {
+        kicks += 1;
+        return 'done';
+      },
+      listSessions: async () => {
+        asked.resolve();
+        await known.promise;
+        return sessions;
+      },
+      limits: { partingMs: 500, unreadBytesPerConnectionMax: Number.MAX_SAFE_INTEGER },
+    });
+    const line = await openLine(served.port);
+    let closed: Promise<void> | null = null;
+    return {
+      line,
+      asked: asked.promise,
+      answer: known.resolve,
+      kicks: () => kicks,
+      beginToStop: async () => {
+        closed = served.app.close();
+        await expect.poll(() => served.app.server.listening, waits).toBe(false);
+      },
+      isOver: () => expect.poll(() => line.isOver(), waits).toBe(true),
+      [Symbol.asyncDispose]: async () => {
+        known.resolve();
+        line.socket.destroy();
+        await (closed ?? served.app.close());
+      },
+    };
+  }
+
+  test('where all of it comes while the server stops', async () => {
+    await using server = await open([]);
+    const { line } = server;
+    await server.beginToStop();
+    line.socket.write(`${kick}${says('/users/ann/presence')}${kick}${kick}`);
+    await server.isOver();
+    expect(statusesOf(line.heard())).toEqual([204]);
+    expect(lastsOf(line.heard())).toEqual([true]);
+    expect(server.kicks()).toBe(1);
+  });
+
+  test('where what was asked before is the last, and is still being read', async () => {
+    // More than the system takes for somebody who does not read.
+    const device = { text: 'x'.repeat(30_000) };
+    await using server = await open(Array.from({ length: 1_000 }, () => ({ ...ended, device })));
+    const { line } = server;
+    line.socket.pause();
+    line.socket.write(list);
+    await server.asked;
+    await server.beginToStop();
+    server.answer();
+    await expect.poll(() => line.socket.bytesRead, waits).toBeGreaterThan(0);
+    line.socket.write(kick.repeat(2));
+    line.socket.resume();
+    await server.isOver();
+    expect(statusesOf(line.heard())).toEqual([200]);
+    expect(lastsOf(line.heard())).toEqual([true]);
+    expect(server.kicks()).toBe(0);
+  });
+
+  test('but where something came behind it meanwhile, that is the last, and is done', async () => {
+    await using server = await open([]);
+    const { line } = server;
+    line.socket.write(list);
+    await server.asked;
+    await server.beginToStop();
+    line.socket.write(kick.repeat(3));
+    await expect.poll(() => server.kicks(), waits).toBeGreaterThan(0);
+    server.answer();
+    await server.isOver();
+    expect(statusesOf(line.heard())).toEqual([200, 204]);
+    expect(lastsOf(line.heard())).toEqual([false, true]);
+    expect(server.kicks()).toBe(1);
+  });
+});
