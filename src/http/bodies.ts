@@ -1,5 +1,5 @@
 // The bodies of requests: read while they come, and parsed when all of one is there. What has come of all of them and is not parsed has a bound, and
-// beyond it the caller who holds most is refused. Those that are large are parsed in turns, and the process rests from them as long as it had to
+// beyond it the caller who holds most is refused. Those that are large are parsed in turns, which each caller has, and the process rests from them as long as it had to
 // do with them: so many may end at one moment that all together take seconds, in which whoever shares the process has his turns all the same.
 
 import type { Readable } from 'node:stream';
@@ -26,6 +26,8 @@ type Done = (error: Error | null, body?: unknown) => void;
 
 type Body = {
   readonly request: FastifyRequest;
+  /** Null where nobody knows who asks. */
+  readonly owner: string | null;
   readonly done: Done;
   chunks: Buffer[];
   bytes: number;
@@ -40,8 +42,8 @@ const chunkBytes = 256;
 export class Bodies {
   readonly #deps: BodiesDeps;
   readonly #held: Holdings<Body>;
-  /** All of them is there, in the order in which they came to their end. */
-  readonly #waiting = new Set<Body>();
+  /** All of them is there: by owner, and of each in the order in which they came to their end. */
+  readonly #waiting = new Map<string | null, Set<Body>>();
   #areTaken = false;
 
   constructor(deps: BodiesDeps) {
@@ -64,9 +66,9 @@ export class Bodies {
   }
 
   #read(request: FastifyRequest, payload: Readable, done: Done): void {
-    const body: Body = { request, done, chunks: [], bytes: 0, endedAtMs: 0, isOver: false };
-    const bytesMax = request.routeOptions.bodyLimit;
     const owner = request.caller === null ? null : callerName(request.caller);
+    const body: Body = { request, owner, done, chunks: [], bytes: 0, endedAtMs: 0, isOver: false };
+    const bytesMax = request.routeOptions.bodyLimit;
     if (Number(request.headers['content-length']) > bytesMax) return this.#finish(body, tooLarge());
     payload.on('data', (chunk: Buffer) => {
       if (body.isOver) return;
@@ -83,7 +85,9 @@ export class Bodies {
     if (body.isOver) return;
     if (body.bytes <= this.#deps.limits.bodyAtOnceBytesMax) return this.#parse(body);
     body.endedAtMs = performance.now();
-    this.#waiting.add(body);
+    const own = this.#waiting.get(body.owner);
+    if (own === undefined) this.#waiting.set(body.owner, new Set([body]));
+    else own.add(body);
     if (!this.#areTaken) void this.#takeTurns();
   }
 
@@ -91,15 +95,23 @@ export class Bodies {
     this.#areTaken = true;
     while (this.#waiting.size > 0) {
       const fromMs = performance.now();
-      for (const body of this.#waiting) {
-        const nowMs = performance.now();
-        if (nowMs - fromMs >= this.#deps.limits.bodiesTurnMsMax) break;
-        if (nowMs - body.endedAtMs >= this.#deps.limits.bodyWaitMsMax) this.#refuse(body, 'overloaded', overloaded);
-        else this.#parse(body);
+      for (const [owner, bodies] of this.#waiting) {
+        // The next one is somebody else's, where there is one.
+        this.#waiting.delete(owner);
+        this.#waiting.set(owner, bodies);
+        const [body] = bodies;
+        if (body !== undefined) this.#take(body);
+        if (performance.now() - fromMs >= this.#deps.limits.bodiesTurnMsMax) break;
       }
       await delay(performance.now() - fromMs);
     }
     this.#areTaken = false;
+  }
+
+  #take(body: Body): void {
+    const isLate = performance.now() - body.endedAtMs >= this.#deps.limits.bodyWaitMsMax;
+    if (isLate) this.#refuse(body, 'overloaded', overloaded);
+    else this.#parse(body);
   }
 
   #parse(body: Body): void {
@@ -123,7 +135,9 @@ export class Bodies {
     body.isOver = true;
     body.chunks = [];
     this.#held.remove(body);
-    this.#waiting.delete(body);
+    const own = this.#waiting.get(body.owner);
+    own?.delete(body);
+    if (own?.size === 0) this.#waiting.delete(body.owner);
     body.done(error, text);
   }
 }

@@ -2,9 +2,10 @@
 
 import type { Socket } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
+import type { PresenceListsPort } from '../../src/http/routes/presence-lists.ts';
 import { knowing, minted } from './keys.ts';
 import { get, type Line, openLine, statusesOf } from './lines.ts';
-import { type Served, serve } from './serve.ts';
+import { ports, type Served, serve } from './serve.ts';
 
 const waits = { timeout: 20_000 };
 const kibibyte = 1024;
@@ -23,8 +24,8 @@ async function open(port: number): Promise<Line> {
 }
 
 /** Valid, and as long as that. */
-function queryOf(bytes: number): string {
-  const [begin, end] = ['{"userIds":["ada"', ']}'];
+function queryOf(bytes: number, id = 'ada'): string {
+  const [begin, end] = [`{"userIds":["${id}"`, ']}'];
   return begin + ' '.repeat(bytes - begin.length - end.length) + end;
 }
 
@@ -50,18 +51,37 @@ function arrivals({ app }: Served) {
   return { areThere: () => expect.poll(() => bytes() === said(), waits).toBe(true) };
 }
 
-/** All but the last byte of each is there; then the last ones come at once. */
-async function endAtOnce(served: Served, count: number, body: string): Promise<readonly Line[]> {
+type Said = { readonly body: string; readonly key?: string };
+
+/** All but the last byte of each is there; then the last ones come at once, in this order. */
+async function endAllAtOnce(served: Served, said: readonly Said[]): Promise<readonly Line[]> {
   const { areThere } = arrivals(served);
   const ending: Line[] = [];
-  for (let n = 0; n < count; n += 1) {
+  for (const { body, ...who } of said) {
     const line = await open(served.port);
-    line.socket.write(headOf({ length: body.length }) + body.slice(0, -1));
+    line.socket.write(headOf({ ...who, length: body.length }) + body.slice(0, -1));
     ending.push(line);
   }
   await areThere();
-  for (const { socket } of ending) socket.write(body.slice(-1));
+  for (const { socket } of ending) socket.write('}');
   return ending;
+}
+
+const endAtOnce = (served: Served, count: number, body: string): Promise<readonly Line[]> =>
+  endAllAtOnce(
+    served,
+    Array.from({ length: count }, () => ({ body })),
+  );
+
+/** Tells of each query when it is asked for. */
+function listsWith(onQuery: (userIds: readonly string[]) => void): PresenceListsPort {
+  return {
+    ...ports.presenceLists,
+    queryPresence: async (userIds) => {
+      onQuery(userIds);
+      return [];
+    },
+  };
 }
 
 const statuses = (some: readonly Line[]): number[] => some.flatMap(({ heard }) => statusesOf(heard()));
@@ -77,20 +97,30 @@ test('large bodies that end at one moment are parsed one in each turn of the eve
   const turns: number[] = [];
   await using served = await serve({
     limits: { bodiesTurnMsMax: 0.000_1 },
-    presenceLists: {
-      queryPresence: async () => {
-        turns.push(turn);
-        return [];
-      },
-      listPresence: async () => ({ users: [], nextAfter: null, head: 0 }),
-      countPresence: () => Promise.reject(new Error('not asked')),
-    },
+    presenceLists: listsWith(() => turns.push(turn)),
   });
   using _lines = { [Symbol.dispose]: closeLines };
   const ending = await endAtOnce(served, 20, queryOf(100 * kibibyte));
   await expect.poll(() => statuses(ending), waits).toEqual(ending.map(() => 200));
   isOver = true;
   expect(new Set(turns).size).toBe(20);
+});
+
+test('of the large bodies that end at one moment those of each key have their turns: many of one do not hold up another', async () => {
+  const [greedy, modest] = [minted(), minted()];
+  const asked: (string | undefined)[] = [];
+  await using served = await serve({
+    apiKey: 'willow-key-0123456789abcdef',
+    keys: knowing(greedy, modest),
+    limits: { bodiesTurnMsMax: 0.000_1 },
+    presenceLists: listsWith(([id]) => asked.push(id)),
+  });
+  using _lines = { [Symbol.dispose]: closeLines };
+  const said = Array.from({ length: 15 }, () => ({ body: queryOf(100 * kibibyte, 'greedy'), key: greedy.key }));
+  const last = { body: queryOf(100 * kibibyte, 'modest'), key: modest.key };
+  const ending = await endAllAtOnce(served, [...said, last]);
+  await expect.poll(() => statuses(ending), waits).toEqual(ending.map(() => 200));
+  expect(asked.indexOf('modest')).toBeLessThanOrEqual(2);
 });
 
 test('a large body whose turn does not come in time is refused, and a small one needs none', async () => {
