@@ -1,6 +1,6 @@
 // The bodies of requests: read while they come, and parsed when all of one is there. What has come of all of them and is not parsed has a bound, and
-// beyond it the caller who holds most is refused. Those that are large are parsed in turns, which each caller has, and the process rests from them as long as it had to
-// do with them: so many may end at one moment that all together take seconds, in which whoever shares the process has his turns all the same.
+// beyond it the caller who holds most is refused. Those that are large are parsed in turns, by caller, and the process rests from them as long
+// as it had to do with them: so many may end at one moment that all together take seconds, in which whoever shares the process has his turns.
 
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';

@@ -213,7 +213,7 @@ function answerFailures(app: HttpServer, { logger, isUnavailable }: HttpDeps): v
     const problem: Problem = isGone ? { type: 'bad-request' } : problemOf(error, context);
     // The framework closes behind a body that was not read, or is no JSON. The rest of it is read and dropped, as behind every other refusal:
     // closed on, whoever is still sending it sees no answer, and whoever has asked for more is not heard.
-    if (reply.raw.shouldKeepAlive) reply.removeHeader('connection');
+    if (reply.hasHeader('connection') && reply.raw.shouldKeepAlive) reply.removeHeader('connection');
     logFailure(logger, lineOf(request), problem, error);
     return sendProblem(reply, problem);
   });
