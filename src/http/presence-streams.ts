@@ -66,7 +66,7 @@ export class PresenceStreams {
 
   /** What is read before the answer begins; throws when it cannot be. */
   async first(userId: UserId): Promise<{ readonly head: number; readonly shown: Shown }> {
-    const { head } = await this.#feed.ends();
+    const { head } = await this.#feed.pages.ends();
     return { head, shown: shownOf(await this.#presence(userId), head) };
   }
 

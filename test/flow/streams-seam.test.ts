@@ -36,7 +36,8 @@ test('readers that begin and are cut off at random, at two processes, are each t
   await using database = await createDatabase();
   await writeEvents(
     database.pool,
-    Array.from({ length: 3_000 }, (_, n) => `user-${n % users}`),
+    // Enough that some are far behind.
+    Array.from({ length: 9_000 }, (_, n) => `user-${n % users}`),
   );
   const environment = { DATABASE_URL: database.url, ROLES: 'api' };
   await using one = await startWillow(environment);
