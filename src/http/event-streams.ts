@@ -108,19 +108,21 @@ export class EventStreams {
 
   async #catchUp(reader: Reader): Promise<void> {
     const { stream } = reader;
+    const { room } = this.#streams;
     while (stream.isOpen) {
       await stream.drained();
       if (!stream.isOpen) return;
       if (reader.position === this.#feed.position) return this.#group(reader);
       if (reader.position > this.#feed.position) await this.#feed.told();
-      else {
+      else if (room.isThere) {
         const page = await this.#next(reader).catch(() => null);
         const isNew = page !== null && page.upTo > reader.position;
         if (!isNew) await pause(retryMs, never);
-        else this.#writePage(reader, page);
+        // Others may have taken the room meanwhile.
+        else if (room.isThere) this.#writePage(reader, page);
         // However fast this caller reads, the others have their turns.
         await nextTurn();
-      }
+      } else await room.made();
     }
   }
 
@@ -167,11 +169,12 @@ export class EventStreams {
     bytes: Buffer,
     { events, before, nowMs }: { readonly events: number; readonly before: number; readonly nowMs: number },
   ): void {
-    const { unsentBytesMax } = this.#streams.limits;
+    const { limits, room } = this.#streams;
     for (const reader of readers) {
       const { stream } = reader;
-      // However large, once it is shared by all who have taken what was before.
-      if (stream.unsentBytes === 0 || stream.unsentBytes + bytes.length <= unsentBytesMax) {
+      // However large, and whoever is stuck: it is shared by all who have taken what was before.
+      const { unsentBytes } = stream;
+      if (unsentBytes === 0 || (room.isThere && unsentBytes + bytes.length <= limits.unsentBytesMax)) {
         stream.write(bytes, nowMs);
         this.#onSent(events);
       } else {
