@@ -11,6 +11,7 @@ import { PresenceStreams } from './http/presence-streams.ts';
 import type { StreamsPort } from './http/routes/streaming.ts';
 import { type StreamLimits, Streams } from './http/streams.ts';
 import { readLog } from './store/log.ts';
+import { listEvents } from './store/log-pages.ts';
 
 /** A loop that has not succeeded for so long is not working. */
 const silenceMsMax = 15_000;
@@ -28,7 +29,10 @@ export function createStreams(
 ): StreamParts {
   const { pool, presence, findKey, limits = {} } = parts;
   const { sent, dropped } = metrics.streams;
-  const feed = new LogFeed((after, upTo) => readLog(pool, after, upTo));
+  const feed = new LogFeed({
+    stretch: (after, upTo) => readLog(pool, after, upTo),
+    question: (question) => listEvents(pool, question),
+  });
   const streams = new Streams({ limits, findKey, logger, onClosed: (reason) => dropped.inc({ reason }) });
   const events = new EventStreams(feed, streams, (count) => sent.inc(count));
   metrics.streams.watch(() => ({

@@ -6,7 +6,8 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { EventType } from '../core/session.ts';
 import { pause } from '../runtime/loop.ts';
-import { type Frame, framesAfter, type LogFeed, type LogPage } from './log-feed.ts';
+import type { LogFeed } from './log-feed.ts';
+import { type Frame, framesAfter, type LogPage, pageEvents } from './log-pages.ts';
 import type { Stream } from './stream.ts';
 import type { Streams } from './streams.ts';
 
@@ -35,6 +36,11 @@ type Group = {
   texts: string[];
 };
 
+/**
+ * Whoever wants one user, and is further behind, asks for that user by himself: of pages he would have everybody's events read, thousands for
+ * one of his. Nearer to the end pages are read for others anyway, and a crowd that was cut off for a moment shares them.
+ */
+const nearEvents = 8 * pageEvents;
 /** Until a page is asked for again that could not be read. */
 const retryMs = 500;
 const never = new AbortController().signal;
@@ -102,26 +108,36 @@ export class EventStreams {
 
   async #catchUp(reader: Reader): Promise<void> {
     const { stream } = reader;
+    const { room } = this.#streams;
     while (stream.isOpen) {
       await stream.drained();
       if (!stream.isOpen) return;
       if (reader.position === this.#feed.position) return this.#group(reader);
       if (reader.position > this.#feed.position) await this.#feed.told();
-      else {
-        const page = await this.#feed.pageAfter(reader.position).catch(() => null);
-        if (page === null) await pause(retryMs, never);
-        else this.#writePage(reader, page);
+      else if (room.isThere) {
+        const page = await this.#next(reader).catch(() => null);
+        const isNew = page !== null && page.upTo > reader.position;
+        if (!isNew) await pause(retryMs, never);
+        // Others may have taken the room meanwhile.
+        else if (room.isThere) this.#writePage(reader, page);
         // However fast this caller reads, the others have their turns.
         await nextTurn();
-      }
+      } else await room.made();
     }
+  }
+
+  /** What comes next for somebody who is behind. */
+  #next({ stream, filter, position }: Reader): Promise<LogPage> {
+    const { pages, position: end } = this.#feed;
+    const isWanted = (): boolean => stream.isOpen;
+    const isFar = filter.userId !== null && end - position > nearEvents;
+    return isFar ? pages.ofUser({ ...filter, after: position }, isWanted) : pages.after(position, isWanted);
   }
 
   #writePage(reader: Reader, page: LogPage): void {
     const { stream, filter, position } = reader;
     if (!stream.isOpen) return;
     if (position < page.goneUpTo) return this.#streams.close(stream, { reason: 'gone', after: page.goneUpTo });
-    if (page.upTo <= position) return;
     const frames = framesAfter(page, position).filter((frame) => wants(filter, frame));
     const slice = sliceOf(frames);
     if (slice.length > 0) stream.write(bytesOf(page, filter, position, slice), performance.now());
@@ -153,11 +169,12 @@ export class EventStreams {
     bytes: Buffer,
     { events, before, nowMs }: { readonly events: number; readonly before: number; readonly nowMs: number },
   ): void {
-    const { unsentBytesMax } = this.#streams.limits;
+    const { limits, room } = this.#streams;
     for (const reader of readers) {
       const { stream } = reader;
-      // However large, once it is shared by all who have taken what was before.
-      if (stream.unsentBytes === 0 || stream.unsentBytes + bytes.length <= unsentBytesMax) {
+      // However large, and whoever is stuck: it is shared by all who have taken what was before.
+      const { unsentBytes } = stream;
+      if (unsentBytes === 0 || (room.isThere && unsentBytes + bytes.length <= limits.unsentBytesMax)) {
         stream.write(bytes, nowMs);
         this.#onSent(events);
       } else {

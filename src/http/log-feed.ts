@@ -1,43 +1,11 @@
-// The log, read once for all streams of this process, from its end for those that are there and in pages for those that are behind. Each event
-// is rendered once. Positions become visible in their order, so what follows the position that was told last is all there is to tell next;
-// and what retention has taken is known with the read that would have missed it. While nobody streams, nothing is read.
+// What is new at the end of the log, read once for all streams of this process and told to them in its order. Positions become visible in their
+// order, so what follows the position that was told last is all there is to tell next; and what retention has taken is known with the read
+// that would have missed it. While nobody streams, nothing is read.
 
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { atMost } from '../runtime/at-most.ts';
 import type { Logger } from '../runtime/logger.ts';
 import { loop } from '../runtime/loop.ts';
-import { eventBody, type LoggedEvent } from './render.ts';
-
-/** The events after a position and up to another one, where the log ends and up to where it may be gone: all of one moment. */
-export type LogPort = (after: number, upTo: number) => Promise<LogStretch>;
-
-export type LogStretch = {
-  readonly head: number;
-  readonly trimmed: number;
-  readonly events: readonly LoggedEvent[];
-};
-
-/** An event as a block of a stream. */
-export type Frame = {
-  readonly position: number;
-  readonly userId: string;
-  readonly type: LoggedEvent['type'];
-  readonly text: string;
-};
-
-export type LogPage = {
-  readonly start: number;
-  readonly end: number;
-  /** All of the log is here from `goneUpTo` to there. */
-  upTo: number;
-  goneUpTo: number;
-  frames: readonly Frame[];
-  /** Of all frames. */
-  characters: number;
-  /** The whole page, once somebody who wants all of it has asked. */
-  bytes: Buffer | null;
-  loading: Promise<void> | null;
-};
+import { type Frame, framesAfter, LogPages, type LogPorts } from './log-pages.ts';
 
 export type FeedListener = {
   /** What is new at the end of the log, which was told up to `before` until now. */
@@ -50,11 +18,6 @@ export type FeedListener = {
   readonly onErased: () => void;
 };
 
-const pageEvents = 256;
-/** Of pages that are kept for those who come after; a page has some 50 KB, and with large devices half a MB. */
-const pagesBytesMax = 32 * 1024 * 1024;
-/** Of the pool, which others need too: for those who are behind, and for those who begin. The end of the log waits for neither. */
-const loadsMax = { pages: 2, ends: 1 };
 /** A process that has not read the log for so long does not know what is new. */
 const feedLimits = { currentMsMax: 5_000 };
 /** How late a commit is noticed when its hint was lost. */
@@ -64,23 +27,20 @@ const restMs = { min: 10, max: 50, factor: 2 };
 const backOff = { firstMs: 50, lastMs: 2_000 };
 
 export class LogFeed {
-  readonly #read: LogPort;
+  /** For those who are behind. */
+  readonly pages: LogPages;
   readonly #currentMsMax: number;
   readonly #listeners: FeedListener[] = [];
-  readonly #pages = new Map<number, LogPage>();
   /** Told up to here. */
   #position = 0;
-  #head = 0;
   #readers = 0;
-  #readAtMs = Number.NEGATIVE_INFINITY;
-  readonly #loads = { pages: atMost(loadsMax.pages), ends: atMost(loadsMax.ends) };
   #told = Promise.withResolvers<void>();
   #hinted = Promise.withResolvers<void>();
   /** When all was out last, and how long that took. */
   #lastTold = { atMs: Number.NEGATIVE_INFINITY, tookMs: 0 };
 
-  constructor(read: LogPort, { currentMsMax } = feedLimits) {
-    this.#read = read;
+  constructor(ports: LogPorts, { currentMsMax } = feedLimits) {
+    this.pages = new LogPages(ports);
     this.#currentMsMax = currentMsMax;
   }
 
@@ -89,19 +49,12 @@ export class LogFeed {
   }
 
   get head(): number {
-    return this.#head;
-  }
-
-  /** Of the log, what is kept for those who come after. */
-  get keptBytes(): number {
-    let bytes = 0;
-    for (const page of this.#pages.values()) bytes += bytesOfPage(page);
-    return bytes;
+    return this.pages.head;
   }
 
   /** Whether the end of the log was read a moment ago: nothing is new but what was told. */
   get isCurrent(): boolean {
-    return performance.now() - this.#readAtMs < this.#currentMsMax;
+    return this.pages.ageMs < this.#currentMsMax;
   }
 
   listen(listener: FeedListener): void {
@@ -115,14 +68,8 @@ export class LogFeed {
 
   /** Something was erased: what is kept of the log is read anew. */
   forget(): void {
-    this.#pages.clear();
+    this.pages.clear();
     for (const { onErased } of this.#listeners) onErased();
-  }
-
-  /** The ends of the log, as they are now. */
-  async ends(): Promise<{ readonly head: number; readonly trimmed: number }> {
-    const { head, trimmed } = await this.#loads.ends(() => this.#load(0, 0));
-    return { head, trimmed };
   }
 
   /** One more stream, which knows that the log ends at `head`, or behind it. Until it leaves, what is new is told. */
@@ -136,16 +83,7 @@ export class LogFeed {
 
   leave(): void {
     this.#readers -= 1;
-    if (this.#readers === 0) this.#pages.clear();
-  }
-
-  /** The page that has what follows a position, once it has something of it, or the log ends there. */
-  async pageAfter(position: number): Promise<LogPage> {
-    const page = this.#pageOf(position);
-    if (page.upTo <= position || (page.upTo < page.end && page.upTo < this.#head)) {
-      await this.#loads.pages(() => this.#extend(page));
-    }
-    return page;
+    if (this.#readers === 0) this.pages.clear();
   }
 
   /** Resolves when more has been told. */
@@ -166,7 +104,7 @@ export class LogFeed {
         this.#lastTold = { atMs, tookMs: atMs - toldAtMs };
       }
       const tookMs = performance.now() - fromMs;
-      if (this.#readers > 0 && this.#position < this.#head) return Math.ceil(Math.min(restMs.max, tookMs));
+      if (this.#readers > 0 && this.#position < this.head) return Math.ceil(Math.min(restMs.max, tookMs));
       await this.#hinted.promise;
       return this.#restLeftMs();
     };
@@ -185,12 +123,11 @@ export class LogFeed {
   /** Whether anything was new. */
   async #tellNext(): Promise<boolean> {
     const asked = this.#position;
-    const page = this.#pageOf(asked);
-    await this.#extend(page);
+    const page = await this.pages.newestAfter(asked);
     const before = this.#position;
-    if (this.#head < asked && before === asked) {
-      this.#position = this.#head;
-      for (const { onAhead } of this.#listeners) onAhead(this.#head);
+    if (this.head < asked && before === asked) {
+      this.#position = this.head;
+      for (const { onAhead } of this.#listeners) onAhead(this.head);
       return false;
     }
     if (page.goneUpTo > before) for (const { onGone } of this.#listeners) onGone(page.goneUpTo);
@@ -203,77 +140,4 @@ export class LogFeed {
     resolve();
     return true;
   }
-
-  #pageOf(position: number): LogPage {
-    const start = Math.floor(position / pageEvents) * pageEvents;
-    const page = this.#pages.get(start) ?? emptyPage(start);
-    // The one that was used last goes last.
-    this.#pages.delete(start);
-    this.#pages.set(start, page);
-    let bytes = this.keptBytes;
-    for (const [oldest, kept] of this.#pages) {
-      if (bytes <= pagesBytesMax || kept === page) break;
-      this.#pages.delete(oldest);
-      bytes -= bytesOfPage(kept);
-    }
-    return page;
-  }
-
-  /** Reads what the page does not have yet; those who ask meanwhile wait for the same answer. */
-  async #extend(page: LogPage): Promise<void> {
-    page.loading ??= this.#fill(page).finally(() => {
-      page.loading = null;
-    });
-    await page.loading;
-  }
-
-  async #fill(page: LogPage): Promise<void> {
-    if (page.upTo >= page.end) return;
-    const from = page.upTo;
-    const { head, trimmed, events } = await this.#load(from, page.end);
-    if (trimmed > from) page.goneUpTo = trimmed;
-    const frames = events.map(frameOf);
-    page.frames = page.frames.concat(frames);
-    for (const { text } of frames) page.characters += text.length;
-    page.upTo = Math.max(from, Math.min(page.end, head));
-  }
-
-  async #load(after: number, upTo: number): Promise<LogStretch> {
-    const known = this.#head;
-    const stretch = await this.#read(after, upTo);
-    // An answer that was asked for before another one may come after it; smaller than what was known before, the log is another one.
-    if (stretch.head < known) this.#pages.clear();
-    this.#head = stretch.head < known ? stretch.head : Math.max(this.#head, stretch.head);
-    this.#readAtMs = performance.now();
-    return stretch;
-  }
-}
-
-function emptyPage(start: number): LogPage {
-  return {
-    start,
-    end: start + pageEvents,
-    upTo: start,
-    goneUpTo: 0,
-    frames: [],
-    characters: 0,
-    bytes: null,
-    loading: null,
-  };
-}
-
-/** Positions are in their order. */
-export function framesAfter({ frames }: LogPage, position: number): readonly Frame[] {
-  const first = frames.findIndex((frame) => frame.position > position);
-  return first === -1 ? [] : frames.slice(first);
-}
-
-function frameOf(event: LoggedEvent): Frame {
-  const { position, userId, type } = event;
-  return { position, userId, type, text: `id: ${position}\ndata: ${JSON.stringify(eventBody(event))}\n\n` };
-}
-
-/** As it is kept: a text takes a byte or two a character. */
-function bytesOfPage({ characters, bytes }: LogPage): number {
-  return 2 * characters + (bytes?.length ?? 0);
 }

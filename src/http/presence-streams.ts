@@ -11,7 +11,8 @@ import type { Stream } from './stream.ts';
 import type { Streams } from './streams.ts';
 
 type Shown = {
-  readonly block: string;
+  /** The same bytes for all who follow the user. */
+  readonly block: Buffer;
   /** What it says, but for when that was heard. */
   readonly state: string;
 };
@@ -66,7 +67,7 @@ export class PresenceStreams {
 
   /** What is read before the answer begins; throws when it cannot be. */
   async first(userId: UserId): Promise<{ readonly head: number; readonly shown: Shown }> {
-    const { head } = await this.#feed.ends();
+    const { head } = await this.#feed.pages.ends();
     return { head, shown: shownOf(await this.#presence(userId), head) };
   }
 
@@ -99,7 +100,7 @@ export class PresenceStreams {
       followed.followers.delete(follower);
       if (followed.followers.size === 0) this.#followed.delete(userId);
     });
-    this.#write(follower, shown);
+    if (this.#streams.room.isThere) this.#write(follower, shown);
     // What has come since `head`, and was told before this stream was there.
     this.#refresh(followed);
   }
@@ -130,9 +131,11 @@ export class PresenceStreams {
   #show(follower: Follower, followed: Followed): void {
     const { stream } = follower;
     if (follower.isWaiting || follower.state === followed.shown.state) return;
-    if (stream.unsentBytes === 0) return this.#write(follower, followed.shown);
+    const { room } = this.#streams;
+    if (stream.unsentBytes === 0 && room.isThere) return this.#write(follower, followed.shown);
     follower.isWaiting = true;
-    void stream.drained().then(() => {
+    const waited = stream.unsentBytes > 0 ? stream.drained() : room.made();
+    void waited.then(() => {
       follower.isWaiting = false;
       if (stream.isOpen) this.#show(follower, followed);
     });
@@ -147,5 +150,6 @@ export class PresenceStreams {
 function shownOf(presence: Presence, position: number): Shown {
   const body = presenceBody(presence);
   const { asOf: _, ...state } = body;
-  return { block: `id: ${position}\ndata: ${JSON.stringify(body)}\n\n`, state: JSON.stringify(state) };
+  const block = Buffer.from(`id: ${position}\ndata: ${JSON.stringify(body)}\n\n`);
+  return { block, state: JSON.stringify(state) };
 }

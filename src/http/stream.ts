@@ -3,6 +3,7 @@
 
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply } from 'fastify';
+import type { StreamRoom } from './stream-room.ts';
 
 /** Why a stream was ended by us. */
 export type Closing =
@@ -31,20 +32,23 @@ export const streamHeaders = {
 
 export class Stream {
   readonly #response: FastifyReply['raw'];
+  readonly #room: StreamRoom;
   readonly #onEnded: (() => void)[] = [];
   #isOpen = true;
   #writtenAtMs: number;
-  /** What was unsent when last looked at, and since when it has not become less. */
-  #unsentBytes = 0;
+  #writtenBytes = 0;
+  /** How much of that was taken when last looked at, and since when that has not become more. */
+  #takenBytes = 0;
   #takenAtMs: number;
   #drained: PromiseWithResolvers<void> | null = null;
 
   /** Takes the response away from the framework. */
-  constructor(reply: FastifyReply, nowMs: number) {
+  constructor(reply: FastifyReply, room: StreamRoom, nowMs: number) {
     const response = reply.raw;
     const common = reply.getHeaders() as OutgoingHttpHeaders;
     reply.hijack();
     this.#response = response;
+    this.#room = room;
     this.#writtenAtMs = nowMs;
     this.#takenAtMs = nowMs;
     response.on('drain', () => this.#settle());
@@ -68,16 +72,23 @@ export class Stream {
     return this.#response.writableLength;
   }
 
+  /** Calls back once, when nothing waits for the caller any more, whichever way it ended. */
+  onGone(callback: () => void): void {
+    this.#response.once('close', callback);
+  }
+
   /** Calls back once, when the caller has left or was sent the last block. */
   onEnded(callback: () => void): void {
     if (this.#isOpen) this.#onEnded.push(callback);
     else callback();
   }
 
-  /** Whole blocks, each with its empty line. */
+  /** Whole blocks, each with its empty line; as bytes, which are shared by all who are written the same, where they are long. */
   write(blocks: Buffer | string, nowMs: number): void {
     if (!this.#isOpen) return;
     this.#writtenAtMs = nowMs;
+    this.#writtenBytes += blocks.length;
+    this.#room.take(blocks.length);
     this.#response.write(blocks);
   }
 
@@ -103,8 +114,11 @@ export class Stream {
   /** For how long the caller has taken nothing of what waits for him. */
   stalledMs(nowMs: number): number {
     const { unsentBytes } = this;
-    if (unsentBytes === 0 || unsentBytes < this.#unsentBytes) this.#takenAtMs = nowMs;
-    this.#unsentBytes = unsentBytes;
+    const takenBytes = this.#writtenBytes - unsentBytes;
+    if (unsentBytes === 0 || takenBytes > this.#takenBytes) {
+      this.#takenAtMs = nowMs;
+      this.#takenBytes = takenBytes;
+    }
     return nowMs - this.#takenAtMs;
   }
 
@@ -115,6 +129,12 @@ export class Stream {
     response.end(`event: closing\ndata: ${JSON.stringify(closing)}\n\n`);
     const timer = setTimeout(() => response.destroy(), partingMsMax).unref();
     response.once('close', () => clearTimeout(timer));
+    this.#end();
+  }
+
+  /** Without a word, which would wait behind all that is not taken, and keep it. */
+  cut(): void {
+    this.#response.destroy();
     this.#end();
   }
 

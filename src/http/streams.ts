@@ -7,9 +7,10 @@ import { callerOf, type GuardPort } from './auth.ts';
 import { type Caller, callerName } from './instance.ts';
 import { overloaded, type Problem } from './problems.ts';
 import { type Closing, Stream } from './stream.ts';
+import { type RoomLimits, StreamRoom } from './stream-room.ts';
 import { tallyHead } from './tally.ts';
 
-export type StreamLimits = {
+export type StreamLimits = RoomLimits & {
   /** Open at once. */
   readonly streamsMax: number;
   readonly callerStreamsMax: number;
@@ -27,6 +28,10 @@ export const streamLimits: StreamLimits = {
   streamsMax: 5_000,
   callerStreamsMax: 2_500,
   unsentBytesMax: 128 * 1024,
+  // A thousand who are behind are written a full slice each at once, the next thousand in the moment in which these have taken it.
+  allUnsentBytesMax: 64 * 1024 * 1024,
+  // Two looks: whoever is well has taken something by then.
+  stuckMsMin: 2_000,
   stalledMsMax: 30_000,
   // Proxies close what is silent for a minute; some for half of one.
   beatMs: 15_000,
@@ -74,8 +79,11 @@ const looksPerBeat = 15;
 
 export class Streams {
   readonly limits: StreamLimits;
+  readonly room: StreamRoom;
   readonly #deps: StreamsDeps;
   readonly #open = new Map<Stream, Open>();
+  /** Were sent their last block, and have not taken it. */
+  readonly #parting = new Set<Stream>();
   readonly #byCaller = new Map<string, number>();
   #timer: NodeJS.Timeout | null = null;
   #isClosing = false;
@@ -83,6 +91,11 @@ export class Streams {
   constructor(deps: StreamsDeps) {
     this.#deps = deps;
     this.limits = { ...streamLimits, ...deps.limits };
+    this.room = new StreamRoom(
+      this.limits,
+      () => this.#holders(),
+      (stream) => this.#cut(stream),
+    );
   }
 
   countOf(kind: StreamKind): number {
@@ -93,7 +106,7 @@ export class Streams {
 
   /** Of all streams, what waits for their callers. */
   unsentBytes(): readonly number[] {
-    return [...this.#open.keys()].map((stream) => stream.unsentBytes);
+    return [...this.#holders()].map((stream) => stream.unsentBytes);
   }
 
   /** Why there is no room for another one of this caller; null when there is. */
@@ -112,7 +125,7 @@ export class Streams {
     const caller = callerOf(request);
     const name = callerName(caller);
     const sinceMs = performance.now();
-    const stream = new Stream(reply, sinceMs);
+    const stream = new Stream(reply, this.room, sinceMs);
     if (stream.isOpen) tallyHead(request, 200);
     this.#byCaller.set(name, (this.#byCaller.get(name) ?? 0) + 1);
     const { beatMs, keyCheckMs } = this.limits;
@@ -128,6 +141,8 @@ export class Streams {
     if (open === undefined) return;
     open.reason = closing.reason;
     this.#deps.onClosed(closing.reason);
+    this.#parting.add(stream);
+    stream.onGone(() => this.#parting.delete(stream));
     stream.close(closing);
   }
 
@@ -135,6 +150,21 @@ export class Streams {
   closeAll(): void {
     this.#isClosing = true;
     for (const stream of this.#open.keys()) this.close(stream, { reason: 'shutdown' });
+  }
+
+  *#holders(): Generator<Stream> {
+    yield* this.#open.keys();
+    yield* this.#parting;
+  }
+
+  #cut(stream: Stream): void {
+    const open = this.#open.get(stream);
+    if (open !== undefined) {
+      open.reason = 'slow';
+      this.#deps.onClosed('slow');
+    }
+    this.#parting.delete(stream);
+    stream.cut();
   }
 
   #leave(stream: Stream, name: string): void {

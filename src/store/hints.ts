@@ -3,7 +3,7 @@
 
 import pg from 'pg';
 import type { Logger } from '../runtime/logger.ts';
-import { loop } from '../runtime/loop.ts';
+import { backOffMs, loop } from '../runtime/loop.ts';
 
 export type HintChannel = 'willow_log' | 'willow_erased' | 'willow_endpoints';
 
@@ -24,26 +24,28 @@ export async function listenForHints(
       keepAlive: true,
       application_name: 'willow hints',
     });
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const onAbort = () => resolve();
+    const { promise: lost, resolve: lose } = Promise.withResolvers<Error | null>();
+    const onAbort = () => lose(null);
     options.signal.addEventListener('abort', onAbort);
-    client.on('error', reject);
-    client.on('end', () => reject(new Error('the connection was closed')));
-    // Its rejection is thrown by the `await` below; until then nobody waits for it.
-    promise.catch(() => undefined);
+    client.on('error', lose);
+    client.on('end', () => lose(new Error('the connection was closed')));
     client.on('notification', ({ channel }) => onHint[channel as HintChannel]?.());
     try {
       await client.connect();
       for (const channel of channels) await client.query(`listen ${channel}`);
       // What was committed before.
       for (const channel of channels) onHint[channel]();
-      await promise;
+      const error = await lost;
+      if (error === null) return 0;
+      // It was well until now: this is no further failure of those before it.
+      const waitMs = backOffMs(1, backOff);
+      options.logger.info({ event: 'hints.lost', waitMs, err: error });
+      return waitMs;
     } finally {
       options.signal.removeEventListener('abort', onAbort);
       client.removeAllListeners('end');
       await client.end().catch(() => undefined);
     }
-    return 0;
   };
   await loop(step, { name: 'hints', backOff, ...options });
 }

@@ -20,7 +20,11 @@ const toldMsMax = 120_000;
 const key = authorization.authorization.replace('Bearer ', '');
 
 /** Each user once, evenly. */
-async function logIn(url: string, round: number, { eventsPerSecond, seconds }: StreamsOptions): Promise<number> {
+export async function logIn(
+  url: string,
+  round: number,
+  { eventsPerSecond, seconds }: Pick<StreamsOptions, 'eventsPerSecond' | 'seconds'>,
+): Promise<number> {
   const client = await mqtt.connectAsync(url, { protocolVersion: 4, reconnectPeriod: 0, clientId: `streams-${round}` });
   const logins = (eventsPerSecond * seconds) / eventsPerLogin;
   const fromMs = monotonicMs();

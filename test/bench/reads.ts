@@ -1,8 +1,10 @@
 // npm run bench:reads: what is asked of Willow, over a million users. One user at a time against a bare Fastify route that returns the same
-// JSON; a thousand at once at a steady rate; all of them as a snapshot; and the log as a stream to thousands of readers. Questions, method
+// JSON; a thousand at once at a steady rate; all of them as a snapshot; and the log as a stream to thousands of readers, also of those
+// who are far behind, or take nothing. Questions, method
 // and traps: test/bench/README.md. Prints Markdown. Words behind it name the parts to run; all by default.
 
 import { cpus } from 'node:os';
+import { benchBehind } from './reads-behind.ts';
 import { benchQuery } from './reads-query.ts';
 import { benchSingle } from './reads-single.ts';
 import { benchSnapshot } from './reads-snapshot.ts';
@@ -22,6 +24,14 @@ const parts: Readonly<Record<string, (stage: ReadStage) => Promise<void>>> = {
       readers: isQuick ? 200 : 2_000,
       eventsPerSecond: 50,
       seconds: isQuick ? 5 : 30,
+    }),
+  behind: (stage) =>
+    benchBehind(stage, {
+      rounds: isQuick ? 1 : 3,
+      crowds: isQuick ? [30] : [300, 2_000],
+      stuck: isQuick ? 100 : 2_000,
+      live: 200,
+      seconds: isQuick ? 5 : 20,
     }),
 };
 

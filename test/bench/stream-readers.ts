@@ -1,5 +1,5 @@
-// Thousands of readers of the log in a process of their own, each on a connection of its own: `stream-readers.ts <url> <count> <key>`. It says
-// `ready` when every stream is open; then for each line `expect <n>` it answers, once every reader has so many events, with what they
+// Thousands of readers of the log in a process of their own, each on a connection of its own: `stream-readers.ts <url> <count> <key> [<query>]`,
+// `{n}` in the query being the number of the reader. It says `ready` when every stream is open; then for each line `expect <n>` it answers, once every reader has so many events, with what they
 // were told, as one line of JSON. How late an event is counts from its `at`, the moment of the decision before the commit.
 
 import { once } from 'node:events';
@@ -25,7 +25,7 @@ export type Told = {
 
 type Reader = { events: number; position: number; positions: number; isHead: boolean; rest: string };
 
-const [url = '', countText = '0', key = ''] = process.argv.slice(2);
+const [url = '', countText = '0', key = '', query = ''] = process.argv.slice(2);
 const { hostname, port, host } = new URL(url);
 const openingAtOnce = 50;
 const openMsMax = 30_000;
@@ -85,6 +85,7 @@ function hear(reader: Reader, text: string): void {
 async function open(): Promise<void> {
   const reader: Reader = { events: 0, position: 0, positions: 0, isHead: true, rest: '' };
   const socket = connect(Number(port), hostname);
+  const path = `/events/stream?${query.replace('{n}', String(readers.length))}`;
   readers.push(reader);
   sockets.push(socket);
   socket.setEncoding('latin1');
@@ -93,7 +94,7 @@ async function open(): Promise<void> {
     closed += 1;
   });
   await once(socket, 'connect');
-  socket.write(`GET /events/stream HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${key}\r\n\r\n`);
+  socket.write(`GET ${path} HTTP/1.1\r\nHost: ${host}\r\nAuthorization: Bearer ${key}\r\n\r\n`);
   const signal = AbortSignal.timeout(openMsMax);
   while (reader.isHead) await once(socket, 'data', { signal });
 }

@@ -245,6 +245,7 @@ test('every limit is listed, and none is made up', () => {
     `${number(streamLimits.streamsMax)}, ${number(streamLimits.callerStreamsMax)}`,
     size(streamLimits.unsentBytesMax),
     seconds(streamLimits.stalledMsMax),
+    `${size(streamLimits.allUnsentBytesMax)}, ${seconds(streamLimits.stuckMsMin)}`,
     `${dearReads.underWayMax}, ${dearReads.pastMax}`,
     seconds(dearReads.waitMsMax),
     number(dearReads.waitingMax),

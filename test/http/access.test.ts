@@ -115,7 +115,7 @@ test.each(Object.entries(refusedKeys))('no route but the open ones answers to %s
     kick: counted,
     eventsOfUser: counted,
     events: counted,
-    streams: streamsOf({ read: counted }, { presence: counted }),
+    streams: streamsOf({ stretch: counted, question: counted }, { presence: counted }),
     metrics: { gather: counted, render: counted },
     webhooks: { ...ports.webhooks, ...webhooks },
     keys: { ...ports.keys, create: counted, list: counted, get: counted, remove: counted },

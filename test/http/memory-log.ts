@@ -3,7 +3,8 @@
 import { pino } from 'pino';
 import type { UserId } from '../../src/core/ids.ts';
 import { EventStreams } from '../../src/http/event-streams.ts';
-import { LogFeed, type LogPort } from '../../src/http/log-feed.ts';
+import { LogFeed } from '../../src/http/log-feed.ts';
+import type { LogPorts } from '../../src/http/log-pages.ts';
 import { PresenceStreams } from '../../src/http/presence-streams.ts';
 import type { LoggedEvent } from '../../src/http/render.ts';
 import type { PresencePort } from '../../src/http/routes/presence.ts';
@@ -16,6 +17,10 @@ export class MemoryLog {
   trimmed = 0;
   /** How often it was read. */
   reads = 0;
+  /** How often it was asked for the events of somebody. */
+  questions = 0;
+  /** What the answer to a read of what is in it waits for, when it is already made. */
+  hold: (() => Promise<void>) | null = null;
   /** The database does not answer. */
   isAway = false;
 
@@ -30,12 +35,25 @@ export class MemoryLog {
     }
   }
 
-  readonly read: LogPort = async (after, upTo) => {
+  readonly stretch: LogPorts['stretch'] = async (after, upTo) => {
     this.reads += 1;
     if (this.isAway) throw new Error('the log is away');
     const { head, trimmed } = this;
     const events = this.events.slice(Math.max(after, trimmed), Math.max(after, upTo));
+    if (events.length > 0) await this.hold?.();
     return { head, trimmed, events };
+  };
+
+  readonly question: LogPorts['question'] = async ({ after, limit, types, userId }) => {
+    this.questions += 1;
+    if (this.isAway) throw new Error('the log is away');
+    const { head, trimmed } = this;
+    const events = this.events
+      .slice(Math.max(after ?? 0, trimmed))
+      .filter((event) => (userId === null || event.userId === userId) && (types === null || types.has(event.type)))
+      .slice(0, limit + 1);
+    await this.hold?.();
+    return { head, trimmed, events, upTo: events.length > limit ? (events.at(-1)?.position ?? 0) : head };
   };
 }
 
@@ -71,12 +89,12 @@ export type MemoryStreams = StreamsPort & {
 };
 
 export function streamsOf(
-  log: { readonly read: LogPort },
+  log: LogPorts,
   more: Partial<StreamsDeps> & { readonly presence?: PresencePort; readonly currentMsMax?: number } = {},
 ): MemoryStreams {
   const closed: Closing['reason'][] = [];
   let sent = 0;
-  const feed = new LogFeed(log.read, { currentMsMax: more.currentMsMax ?? 5_000 });
+  const feed = new LogFeed(log, { currentMsMax: more.currentMsMax ?? 5_000 });
   const streams = new Streams({
     findKey: () => null,
     logger: pino({ level: 'silent' }),

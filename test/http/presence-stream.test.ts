@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { UserId } from '../../src/core/ids.ts';
 import type { presenceBody } from '../../src/http/render.ts';
@@ -69,5 +70,23 @@ describe('the presence of a user', () => {
     await until('the newest', () => slow.messages.at(-1)?.data.sequence === 12);
     expect(slow.messages.length).toBeLessThan(12);
     for (const reader of readers) reader.leave();
+  });
+
+  test('waits for room where a crowd that takes nothing has taken it, and no longer', async () => {
+    const limits = { allUnsentBytesMax: 16 * 1024, stuckMsMin: 1_000, beatMs: 1_500 };
+    await using world = await openWorld(limits);
+    world.log.append(...Array.from({ length: 20_000 }, () => ({ device: { text: 'x'.repeat(900) } })));
+    await using stuck = await world.open('/events/stream?after=0');
+    stuck.pause();
+    await until('what fits is written, and more waits', async () => {
+      const before = world.streams.sent();
+      await delay(100);
+      return world.streams.sent() === before && !world.streams.streams.room.isThere;
+    });
+    await using reader = await openSse<Body>(`${world.served.url}/users/ben/presence/stream`);
+    expect((await reader.messagesWhen(1))[0]?.data).toMatchObject({ userId: 'ben', status: 'offline' });
+    // Not before somebody gave way.
+    expect(world.streams.closed).toEqual(['slow']);
+    expect(world.streams.streams.room.isThere).toBe(true);
   });
 });

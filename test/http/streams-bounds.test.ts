@@ -58,23 +58,28 @@ describe('a reader who takes nothing', () => {
   });
 });
 
-test('whoever is overtaken by what is removed is told where to begin, and is told nothing with a gap', async () => {
-  await using world = await openWorld({ unsentBytesMax: 16 * 1024 });
-  world.log.append(...Array.from({ length: 20_000 }, () => ({ device: { text: 'x'.repeat(900) } })));
-  await using reader = await world.open('/events/stream?after=0');
-  reader.pause();
-  await until('what fits is written', async () => {
-    const before = world.streams.sent();
-    await delay(100);
-    return world.streams.sent() > 0 && world.streams.sent() === before;
+describe.each([
+  ['everybody', ''],
+  ['one user', '&user=ada'],
+])('a reader of %s', (_, query) => {
+  test('whoever is overtaken by what is removed is told where to begin, and is told nothing with a gap', async () => {
+    await using world = await openWorld({ unsentBytesMax: 16 * 1024 });
+    world.log.append(...Array.from({ length: 20_000 }, () => ({ device: { text: 'x'.repeat(900) } })));
+    await using reader = await world.open(`/events/stream?after=0${query}`);
+    reader.pause();
+    await until('what fits is written', async () => {
+      const before = world.streams.sent();
+      await delay(100);
+      return world.streams.sent() > 0 && world.streams.sent() === before;
+    });
+    world.log.trimmed = 15_000;
+    reader.resume();
+    await reader.over();
+    expect(reader.closing()).toEqual({ reason: 'gone', after: 15_000 });
+    const told = positions(reader.messages);
+    expect(told).toEqual(upTo(told.length));
+    expect(told.length).toBeLessThan(15_000);
   });
-  world.log.trimmed = 15_000;
-  reader.resume();
-  await reader.over();
-  expect(reader.closing()).toEqual({ reason: 'gone', after: 15_000 });
-  const told = positions(reader.messages);
-  expect(told).toEqual(upTo(told.length));
-  expect(told.length).toBeLessThan(15_000);
 });
 
 test('whoever was at the end of the log, and is overtaken all the same, is told so as well', async () => {
@@ -119,10 +124,10 @@ test('what is kept of the log for those who come after is bounded in bytes, and 
   world.log.append(...Array.from({ length: 40_000 }, () => ({ device })));
   const reader = await world.open('/events/stream?after=0');
   expect(positions(await reader.messagesWhen(40_000))).toEqual(upTo(40_000));
-  expect(world.streams.feed.keptBytes).toBeLessThan(34 * 1024 * 1024);
-  expect(world.streams.feed.keptBytes).toBeGreaterThan(1024 * 1024);
+  expect(world.streams.feed.pages.keptBytes).toBeLessThan(34 * 1024 * 1024);
+  expect(world.streams.feed.pages.keptBytes).toBeGreaterThan(1024 * 1024);
   await reader[Symbol.asyncDispose]();
-  await until('nothing is kept', () => world.streams.feed.keptBytes === 0);
+  await until('nothing is kept', () => world.streams.feed.pages.keptBytes === 0);
 });
 
 test('streams take half of the connections at most, and those of one caller a quarter', () => {

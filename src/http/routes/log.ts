@@ -69,7 +69,7 @@ export function logRoutes(app: HttpServer, { events, turns }: LogPorts, streamin
       const lastId = request.headers['last-event-id'];
       // A browser that comes back repeats the URL it began with.
       const asked = lastId ?? request.query.after ?? null;
-      const ends = await feed.ends();
+      const ends = await feed.pages.ends();
       const source = lastId === undefined ? queryAfter : lastEventId;
       const refused = refuse(reply, asked, ends, source);
       if (refused !== null) return refused;

@@ -3,14 +3,14 @@
 import type { ServerResponse } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { EventStreams } from '../event-streams.ts';
-import type { LogFeed } from '../log-feed.ts';
+import type { LogPages } from '../log-pages.ts';
 import type { PresenceStreams } from '../presence-streams.ts';
 import { streamHeaders } from '../stream.ts';
 import type { Streams } from '../streams.ts';
 
 export type StreamsPort = {
   readonly streams: Streams;
-  readonly feed: Pick<LogFeed, 'ends'>;
+  readonly feed: { readonly pages: Pick<LogPages, 'ends'> };
   readonly events: EventStreams;
   readonly presence: PresenceStreams;
 };
