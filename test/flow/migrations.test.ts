@@ -24,7 +24,7 @@ test('the migrations lead to the schema that the client is generated from', asyn
 });
 
 test.each([
-  ['a column', 'kicked      Boolean', 'extra Int\n  kicked      Boolean', 'ADD COLUMN     "extra" INTEGER NOT NULL'],
+  ['a column', 'kicked       Boolean', 'extra Int\n  kicked       Boolean', 'ADD COLUMN     "extra" INTEGER NOT NULL'],
   ['a nullable column', 'reason         String?', 'reason         String', '"reason" SET NOT NULL'],
   ['a default', '@default(false)', '@default(true)', '"kicked" SET DEFAULT true'],
   ['a predicate of an index', 'raw("ended_at IS NULL")', 'raw("ended_at IS NOT NULL")', 'INDEX "sessions_live"'],
