@@ -8,19 +8,22 @@ import { backOffMs, loop } from '../runtime/loop.ts';
 export type HintChannel = 'willow_log' | 'willow_erased' | 'willow_endpoints';
 
 const connectTimeoutMs = 5_000;
+/** A connection may die without a word: it is asked so often, and has so long to answer. */
+const asking = { everyMs: 10_000, answerMsMax: 5_000 };
 const backOff = { firstMs: 250, lastMs: 5_000 };
 
 /** Calls `onHint` for every hint, and for every channel once a connection is there, until the signal aborts. */
 export async function listenForHints(
   url: string,
   onHint: Readonly<Record<HintChannel, () => void>>,
-  options: { readonly signal: AbortSignal; readonly logger: Logger },
+  { ask = asking, ...options }: { readonly signal: AbortSignal; readonly logger: Logger; readonly ask?: typeof asking },
 ): Promise<void> {
   const channels = Object.keys(onHint) as HintChannel[];
   const step = async (): Promise<number> => {
     const client = new pg.Client({
       connectionString: url,
       connectionTimeoutMillis: connectTimeoutMs,
+      query_timeout: ask.answerMsMax,
       keepAlive: true,
       application_name: 'willow hints',
     });
@@ -30,11 +33,13 @@ export async function listenForHints(
     client.on('error', lose);
     client.on('end', () => lose(new Error('the connection was closed')));
     client.on('notification', ({ channel }) => onHint[channel as HintChannel]?.());
+    let timer: NodeJS.Timeout | undefined;
     try {
       await client.connect();
       for (const channel of channels) await client.query(`listen ${channel}`);
       // What was committed before.
       for (const channel of channels) onHint[channel]();
+      timer = setInterval(() => void client.query('select 1').catch(lose), ask.everyMs);
       const error = await lost;
       if (error === null) return 0;
       // It was well until now: this is no further failure of those before it.
@@ -42,6 +47,7 @@ export async function listenForHints(
       options.logger.info({ event: 'hints.lost', waitMs, err: error });
       return waitMs;
     } finally {
+      clearInterval(timer);
       options.signal.removeEventListener('abort', onAbort);
       client.removeAllListeners('end');
       await client.end().catch(() => undefined);
