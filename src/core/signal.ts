@@ -171,13 +171,21 @@ function leaveKindOf(fields: PayloadFields): 'will' | 'logout' | Refused {
 export function whyNoDevice(value: unknown): string | null {
   if (value === null) return null;
   if (!isJsonObject(value)) return 'a device is a JSON object';
-  if (new TextEncoder().encode(JSON.stringify(value)).length > deviceBytesMax) {
-    return `a device is at most ${deviceBytesMax} bytes of JSON`;
-  }
+  if (jsonBytesOf(value) > deviceBytesMax) return `a device is at most ${deviceBytesMax} bytes of JSON`;
   return isStorableJson(value) ? null : 'a text has a control character or a lone surrogate';
 }
 
-/** The payload's limit bounds the depth of this recursion. */
+function jsonBytesOf(value: object): number {
+  try {
+    return new TextEncoder().encode(JSON.stringify(value)).length;
+  } catch (error) {
+    // Nested so deep that it cannot be written has more brackets than any limit of ours allows.
+    if (error instanceof RangeError) return Number.POSITIVE_INFINITY;
+    throw error;
+  }
+}
+
+/** The limit of a device bounds the depth of this recursion. */
 function isStorableJson(value: unknown): boolean {
   if (typeof value === 'string') return isStorableText(value);
   if (typeof value !== 'object' || value === null) return true;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { epochAheadMsMax, parseMessage, quarantineReasons } from '../../src/core/signal.ts';
+import { epochAheadMsMax, parseMessage, quarantineReasons, whyNoDevice } from '../../src/core/signal.ts';
 import { holdFor } from './hold-for.ts';
 import { nowMs, parse, verdictOn, wire } from './wire.ts';
 
@@ -124,6 +124,11 @@ describe('devices', () => {
     expect(verdict(ofBytes(1025))).toBe('bad-device');
     expect(verdict({ os: 'é'.repeat(507) })).toBe('login');
     expect(verdict({ os: 'é'.repeat(508) })).toBe('bad-device');
+  });
+
+  test('one that is nested deeper than it could be written is too large', () => {
+    const deep: unknown = JSON.parse(`{"a":${'['.repeat(30_000)}${']'.repeat(30_000)}}`);
+    expect(whyNoDevice(deep)).toBe('a device is at most 1024 bytes of JSON');
   });
 
   test.each(['x', 1, true, [], [{}]])('%j is none', (device) => {
