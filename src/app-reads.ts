@@ -31,8 +31,8 @@ export const dearReads: TurnLimits = {
   pastMax: 2,
   // As for a connection.
   waitMsMax: 5_000,
-  // Half of the requests that are worked on: the others have room.
-  waitingMax: 1_000,
+  // A thousand at most, half of the requests that are worked on: the others have room.
+  waitingBytesMax: 64 * 1024 * 1024,
 };
 
 type ReadPorts = {

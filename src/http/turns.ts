@@ -1,10 +1,12 @@
 // The share of dear reads, those that are asked of many or of the past: so many at once, and whoever comes meanwhile waits, for so long at
 // most. Callers have their turns one after the other, each with what he asked first, so that nobody waits because another one asks for
-// much. Whoever hangs up waits no longer, and is not read for.
+// much. What all that waits holds has a bound, and beyond it the caller who holds most is refused. Whoever hangs up waits no longer, and is
+// not read for.
 
 import type { Socket } from 'node:net';
 import type { FastifyRequest } from 'fastify';
 import { callerOf } from './auth.ts';
+import { Holdings } from './holdings.ts';
 import { callerName } from './instance.ts';
 import { type Problem, ProblemError } from './problems.ts';
 
@@ -13,9 +15,12 @@ export type TurnLimits = {
   /** Of those: the past may have to be read back a long way. */
   readonly pastMax: number;
   readonly waitMsMax: number;
-  /** Of one caller. */
-  readonly waitingMax: number;
+  /** Of all that waits: each with `waitingBytes`, and what it carries. */
+  readonly waitingBytesMax: number;
 };
+
+/** What one that waits is counted for, besides what it carries. */
+export const waitingBytes = 64 * 1024;
 
 export type DearRead = 'many' | 'past';
 
@@ -25,7 +30,11 @@ export type Asker = {
   readonly gone: AbortSignal;
 };
 
-type Waiting = { readonly kind: DearRead; readonly begin: () => void };
+type Waiting = {
+  readonly kind: DearRead;
+  readonly begin: () => void;
+  readonly giveWay: () => void;
+};
 
 export class Turns {
   readonly #limits: TurnLimits;
@@ -33,10 +42,12 @@ export class Turns {
   readonly #underWay = { many: 0, past: 0 };
   /** Of each caller in order; the callers in the order of their turns. None of them could begin now. */
   readonly #lines = new Map<string, Set<Waiting>>();
+  readonly #held: Holdings<Waiting>;
 
   constructor(limits: TurnLimits, onRefused: () => void) {
     this.#limits = limits;
     this.#onRefused = onRefused;
+    this.#held = new Holdings(limits.waitingBytesMax, ({ giveWay }) => giveWay());
   }
 
   get waiting(): number {
@@ -45,9 +56,10 @@ export class Turns {
     return count;
   }
 
-  async take<Result>(asker: Asker, kind: DearRead, work: () => Promise<Result>): Promise<Result> {
+  /** `bytes`: what has to be kept for it until it begins. */
+  async take<Result>(asker: Asker, kind: DearRead, work: () => Promise<Result>, bytes = 0): Promise<Result> {
     if (this.#mayBegin(kind)) this.#underWay[kind] += 1;
-    else await this.#wait(asker, kind);
+    else await this.#wait(asker, kind, waitingBytes + bytes);
     try {
       return await work();
     } finally {
@@ -61,26 +73,27 @@ export class Turns {
     return many + past < this.#limits.underWayMax && (kind === 'many' || past < this.#limits.pastMax);
   }
 
-  #wait({ caller, gone }: Asker, kind: DearRead): Promise<void> {
-    const { waitMsMax, waitingMax } = this.#limits;
-    const line = this.#lines.get(caller) ?? new Set();
-    if (line.size >= waitingMax) return Promise.reject(this.#refusal(tooMany(waitingMax)));
+  #wait({ caller, gone }: Asker, kind: DearRead, bytes: number): Promise<void> {
+    const { waitMsMax } = this.#limits;
     if (gone.aborted) return Promise.reject(new ProblemError(hungUp));
+    const line = this.#lines.get(caller) ?? new Set();
     this.#lines.set(caller, line);
     return new Promise((begin, fail) => {
       const leave = (): void => {
         clearTimeout(timer);
         gone.removeEventListener('abort', onGone);
         line.delete(one);
+        this.#held.remove(one);
         if (line.size === 0) this.#lines.delete(caller);
       };
       const onGone = (): void => {
         leave();
         fail(new ProblemError(hungUp));
       };
-      const onLate = (): void => {
+      const refuse = (detail: string): void => {
         leave();
-        fail(this.#refusal(tooLate(waitMsMax)));
+        this.#onRefused();
+        fail(new ProblemError({ type: 'overloaded', detail }));
       };
       const one: Waiting = {
         kind,
@@ -89,10 +102,12 @@ export class Turns {
           this.#underWay[kind] += 1;
           begin();
         },
+        giveWay: () => refuse(tooMany),
       };
-      const timer = setTimeout(onLate, waitMsMax);
+      const timer = setTimeout(refuse, waitMsMax, tooLate(waitMsMax));
       gone.addEventListener('abort', onGone);
       line.add(one);
+      this.#held.add(one, caller, bytes);
     });
   }
 
@@ -107,14 +122,9 @@ export class Turns {
       return;
     }
   }
-
-  #refusal(detail: string): ProblemError {
-    this.#onRefused();
-    return new ProblemError({ type: 'overloaded', detail });
-  }
 }
 
-const tooMany = (max: number) => `too many reads of this kind are waiting: ${max} of this caller`;
+const tooMany = 'too many reads of this kind are waiting, and most of them are of this caller';
 const tooLate = (msMax: number) =>
   `too many reads of this kind are waiting: there was no turn for this one within ${msMax} ms`;
 /** Nobody reads it. */

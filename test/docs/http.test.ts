@@ -248,7 +248,7 @@ test('every limit is listed, and none is made up', () => {
     `${size(streamLimits.allUnsentBytesMax)}, ${seconds(streamLimits.stuckMsMin)}`,
     `${dearReads.underWayMax}, ${dearReads.pastMax}`,
     seconds(dearReads.waitMsMax),
-    number(dearReads.waitingMax),
+    size(dearReads.waitingBytesMax),
     size(socketLimits.headerBytesMax),
     `${number(parameterCharactersMax)} characters`,
     size(bodyBytesMax),

@@ -124,7 +124,7 @@ export const ports: Omit<HttpDeps, 'logger'> = {
   },
   users: { erase: async () => undefined },
   eventsOfUser: async () => [],
-  turns: new Turns({ underWayMax: 10_000, pastMax: 10_000, waitMsMax: 5_000, waitingMax: 0 }, () => undefined),
+  turns: new Turns({ underWayMax: 10_000, pastMax: 10_000, waitMsMax: 5_000, waitingBytesMax: 0 }, () => undefined),
   events: async () => ({ head: 0, trimmed: 0, upTo: 0, events: [] }),
   streams: streamsOf(new MemoryLog()),
   webhooks: hooks,

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { expect, test } from 'vitest';
 import type { LogQuestion } from '../../src/http/routes/log.ts';
-import { type TurnLimits, Turns } from '../../src/http/turns.ts';
+import { type TurnLimits, Turns, waitingBytes } from '../../src/http/turns.ts';
 import { until } from '../support/until.ts';
 import { knowing, minted } from './keys.ts';
 import { expectProblem, type Served, serve } from './serve.ts';
@@ -43,8 +43,9 @@ function heldReads() {
 
 function openTurns(limits: Partial<TurnLimits> = {}) {
   const refused: string[] = [];
-  const turns = new Turns({ underWayMax: 3, pastMax: 2, waitMsMax: 60_000, waitingMax: 1_000, ...limits }, () =>
-    refused.push('no-turn'),
+  const turns = new Turns(
+    { underWayMax: 3, pastMax: 2, waitMsMax: 60_000, waitingBytesMax: 64 * 1024 * 1024, ...limits },
+    () => refused.push('no-turn'),
   );
   return { turns, refused };
 }
@@ -149,7 +150,7 @@ async function opened(port: number): Promise<Socket> {
   return socket;
 }
 
-test('whoever waits for too long, and what one caller asks beyond his share of the queue, is told that it is too much; it is counted, not logged', async () => {
+test('whoever waits for too long is told that it is too much; it is counted, not logged', async () => {
   const late = openTurns({ underWayMax: 1, waitMsMax: 20 });
   const reads = heldReads();
   {
@@ -165,21 +166,37 @@ test('whoever waits for too long, and what one caller asks beyond his share of t
     expect((await first).status).toBe(200);
     expect(reads.begun).toEqual([1]);
   }
+});
+
+test('beyond what may wait in all, whoever has most waiting is refused, the newest first; a query weighs what it names', async () => {
   const other = minted();
-  const full = openTurns({ underWayMax: 1, waitingMax: 1 });
-  await using served = await serve({ ...reads, turns: full.turns, apiKey: setting, keys: knowing(other) });
-  const all = [served.call({ path: '/events?after=2', headers: bearer(setting) })];
-  await until('one that is under way', () => reads.begun.length === 2);
-  all.push(...(await askInOrder(served, full.turns, [{ path: '/events?after=3', key: setting }])));
-  const problem = expectProblem(await served.call({ path: hang, headers: bearer(setting) }), 503, 'overloaded');
-  expect(problem.detail).toBe('too many reads of this kind are waiting: 1 of this caller');
-  all.push(...(await askInOrder(served, full.turns, [{ path: '/events?after=4', key: other.key }])));
-  expect(full.refused).toEqual(['no-turn']);
-  for (const number of [2, 3, 4]) {
-    await until('the next one', () => reads.begun.includes(number));
-    reads.letGo(number);
+  const { turns, refused } = openTurns({ underWayMax: 1, waitingBytesMax: 20 * waitingBytes });
+  const reads = heldReads();
+  await using served = await serve({ ...reads, turns, apiKey: setting, keys: knowing(other) });
+  const [mine, his] = [bearer(setting), bearer(other.key)];
+  const all = [served.call({ path: '/events?after=1', headers: mine })];
+  await until('one that is under way', () => reads.begun.length === 1);
+  const many = Array.from({ length: 20 }, (_, n) => ({ path: `/events?after=${n + 2}`, key: setting }));
+  all.push(...(await askInOrder(served, turns, many)));
+  expect(refused).toEqual([]);
+  // Room for a sixteenth of it is made at once: three of twenty-one.
+  const few = served.call({ path: '/events?after=101', headers: his });
+  for (const answer of all.slice(-3)) {
+    const problem = expectProblem(await answer, 503, 'overloaded');
+    expect(problem.detail).toBe('too many reads of this kind are waiting, and most of them are of this caller');
   }
-  for (const { status } of await Promise.all(all)) expect(status).toBe(200);
+  expect([turns.waiting, refused.length]).toEqual([18, 3]);
+
+  const ids = Array.from({ length: 1_000 }, (_, n) => String(n).padStart(256, '-'));
+  const query = { method: 'POST', path: '/presence/query', body: JSON.stringify({ userIds: ids }) };
+  const large = served.call({ ...query, headers: { ...mine, 'content-type': 'application/json' } });
+  expectProblem(await large, 503, 'overloaded');
+  for (let count = 1; count <= 19; count += 1) {
+    await until('the next one', () => reads.begun.length === count);
+    reads.letGo(...reads.begun);
+  }
+  for (const answer of [few, ...all.slice(0, -3)]) expect((await answer).status).toBe(200);
+  expect([turns.waiting, reads.begun.length]).toEqual([0, 19]);
 });
 
 test('no more are under way than may be, and whatever fails hands its turn on', async () => {

@@ -90,7 +90,8 @@ export function presenceListRoutes(app: HttpServer, { presenceLists, turns }: Li
     },
     async (request, reply) => {
       const { userIds } = request.body;
-      const found = await turns.take(askerOf(request), 'many', () => queryPresence(userIds, request.query.sessions));
+      const read = () => queryPresence(userIds, request.query.sessions);
+      const found = await turns.take(askerOf(request), 'many', read, bytesOf(userIds));
       if ('kind' in found) return sendProblem(reply, tooManySessions(found.sessionsMax));
       const { data, count } = await rendered(found);
       if (count < found.length) return sendProblem(reply, tooLong);
@@ -123,6 +124,11 @@ export function presenceListRoutes(app: HttpServer, { presenceLists, turns }: Li
     { config: { scope: 'presence:read', operation: countPresences }, schema: { querystring: NoQuery } },
     async () => countsBody(await countPresence()),
   );
+}
+
+/** As they are kept: a character takes two bytes at most, and a text some more. */
+function bytesOf(userIds: readonly UserId[]): number {
+  return userIds.reduce((sum, { length }) => sum + 2 * length + 32, 0);
 }
 
 function sendText(reply: FastifyReply, json: string): FastifyReply {
