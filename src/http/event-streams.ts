@@ -5,6 +5,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { EventType } from '../core/session.ts';
+import { atMost } from '../runtime/at-most.ts';
 import { pause } from '../runtime/loop.ts';
 import type { LogFeed } from './log-feed.ts';
 import { type Frame, framesAfter, type LogPage, pageEvents } from './log-pages.ts';
@@ -41,6 +42,8 @@ type Group = {
  * one of his. Nearer to the end pages are read for others anyway, and a crowd that was cut off for a moment shares them.
  */
 const nearEvents = 8 * pageEvents;
+/** So many keep room for what is not read yet: more would keep it from those whose pages are at hand, and only wait for the database. */
+const readsMax = 32;
 /** Until a page is asked for again that could not be read. */
 const retryMs = 500;
 const never = new AbortController().signal;
@@ -50,6 +53,7 @@ export class EventStreams {
   readonly #streams: Streams;
   readonly #onSent: (events: number) => void;
   readonly #readers = new Set<Reader>();
+  readonly #reads = atMost(readsMax);
   /** By the user, null for everybody, and by the types. */
   readonly #groups = new Map<string | null, Map<string, Group>>();
 
@@ -108,30 +112,44 @@ export class EventStreams {
 
   async #catchUp(reader: Reader): Promise<void> {
     const { stream } = reader;
-    const { room } = this.#streams;
     while (stream.isOpen) {
       await stream.drained();
       if (!stream.isOpen) return;
       if (reader.position === this.#feed.position) return this.#group(reader);
       if (reader.position > this.#feed.position) await this.#feed.told();
-      else if (room.isThere) {
-        const page = await this.#next(reader).catch(() => null);
-        const isNew = page !== null && page.upTo > reader.position;
-        if (!isNew) await pause(retryMs, never);
-        // Others may have taken the room meanwhile.
-        else if (room.isThere) this.#writePage(reader, page);
+      else {
+        const isKept = !this.#isFar(reader) && this.#feed.pages.has(reader.position);
+        const isNew = await (isKept ? this.#readOn(reader) : this.#reads(() => this.#readOn(reader)));
+        if (!isNew && stream.isOpen) await pause(retryMs, never);
         // However fast this caller reads, the others have their turns.
         await nextTurn();
-      } else await room.made();
+      }
     }
   }
 
+  /** Whether there was something. There is room for it before it is read, so that nothing is read in vain. */
+  async #readOn(reader: Reader): Promise<boolean> {
+    const { stream } = reader;
+    const giveBack = await this.#streams.room.reserve(stream, sliceCharactersMax);
+    const page = stream.isOpen ? await this.#next(reader).catch(() => null) : null;
+    giveBack();
+    if (page === null || page.upTo <= reader.position) return false;
+    this.#writePage(reader, page);
+    return true;
+  }
+
+  #isFar({ filter, position }: Reader): boolean {
+    return filter.userId !== null && this.#feed.position - position > nearEvents;
+  }
+
   /** What comes next for somebody who is behind. */
-  #next({ stream, filter, position }: Reader): Promise<LogPage> {
-    const { pages, position: end } = this.#feed;
+  #next(reader: Reader): Promise<LogPage> {
+    const { stream, filter, position } = reader;
+    const { pages } = this.#feed;
     const isWanted = (): boolean => stream.isOpen;
-    const isFar = filter.userId !== null && end - position > nearEvents;
-    return isFar ? pages.ofUser({ ...filter, after: position }, isWanted) : pages.after(position, isWanted);
+    return this.#isFar(reader)
+      ? pages.ofUser({ ...filter, after: position }, isWanted)
+      : pages.after(position, isWanted);
   }
 
   #writePage(reader: Reader, page: LogPage): void {

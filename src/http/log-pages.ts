@@ -71,6 +71,12 @@ export class LogPages {
     return bytes;
   }
 
+  /** Whether what follows a position is kept. */
+  has(position: number): boolean {
+    const page = this.#pages.get(startOf(position));
+    return page !== undefined && !this.#lacks(page, position);
+  }
+
   clear(): void {
     this.#pages.clear();
   }
@@ -127,7 +133,7 @@ export class LogPages {
   }
 
   #pageOf(position: number): LogPage {
-    const start = Math.floor(position / pageEvents) * pageEvents;
+    const start = startOf(position);
     const kept = this.#pages.get(start);
     const page = kept ?? emptyPage(start);
     // The one that was used last goes last.
@@ -174,6 +180,10 @@ export class LogPages {
     this.#readAtMs = performance.now();
     return answer;
   }
+}
+
+function startOf(position: number): number {
+  return Math.floor(position / pageEvents) * pageEvents;
 }
 
 function emptyPage(start: number): LogPage {

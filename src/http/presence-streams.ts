@@ -131,14 +131,19 @@ export class PresenceStreams {
   #show(follower: Follower, followed: Followed): void {
     const { stream } = follower;
     if (follower.isWaiting || follower.state === followed.shown.state) return;
-    const { room } = this.#streams;
-    if (stream.unsentBytes === 0 && room.isThere) return this.#write(follower, followed.shown);
+    if (stream.unsentBytes === 0 && this.#streams.room.isThere) this.#write(follower, followed.shown);
+    else void this.#showLater(follower, followed);
+  }
+
+  async #showLater(follower: Follower, followed: Followed): Promise<void> {
+    const { stream } = follower;
     follower.isWaiting = true;
-    const waited = stream.unsentBytes > 0 ? stream.drained() : room.made();
-    void waited.then(() => {
-      follower.isWaiting = false;
-      if (stream.isOpen) this.#show(follower, followed);
-    });
+    await stream.drained();
+    const giveBack = await this.#streams.room.reserve(stream, followed.shown.block.length);
+    giveBack();
+    follower.isWaiting = false;
+    // Meanwhile it may have become again what was written last.
+    if (stream.isOpen && follower.state !== followed.shown.state) this.#write(follower, followed.shown);
   }
 
   #write(follower: Follower, { block, state }: Shown): void {

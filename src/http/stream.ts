@@ -7,7 +7,7 @@ import type { StreamRoom } from './stream-room.ts';
 
 /** Why a stream was ended by us. */
 export type Closing =
-  /** The caller has taken nothing for too long. */
+  /** Of what waits for the caller nothing has left this process for too long. */
   | { readonly reason: 'slow' }
   /** The log no longer has what comes next; it begins behind `after`. */
   | { readonly reason: 'gone'; readonly after: number }
@@ -111,7 +111,10 @@ export class Stream {
     this.write(`:\nid: ${position}\n\n`, nowMs);
   }
 
-  /** For how long the caller has taken nothing of what waits for him. */
+  /**
+   * For how long nothing of what waits for the caller has left this process. The system takes it on in pieces, as its own buffer is emptied: of
+   * somebody who reads slowly, but reads, that is seconds apart.
+   */
   stalledMs(nowMs: number): number {
     const { unsentBytes } = this;
     const takenBytes = this.#writtenBytes - unsentBytes;

@@ -16,7 +16,7 @@ export type StreamLimits = RoomLimits & {
   readonly callerStreamsMax: number;
   /** Written and not taken: a stream of events with more is read from the log again, at the pace of its caller. */
   readonly unsentBytesMax: number;
-  /** How long a caller may take nothing of what waits for him. */
+  /** For how long nothing of what waits in this process for a caller may leave it. */
   readonly stalledMsMax: number;
   /** A stream shows a sign of life at least so often. */
   readonly beatMs: number;
@@ -30,8 +30,8 @@ export const streamLimits: StreamLimits = {
   unsentBytesMax: 128 * 1024,
   // A thousand who are behind are written a full slice each at once, the next thousand in the moment in which these have taken it.
   allUnsentBytesMax: 64 * 1024 * 1024,
-  // Two looks: whoever is well has taken something by then.
-  stuckMsMin: 2_000,
+  // The system takes on from us in large pieces, which are seconds apart of one who reads slowly: 2 s cut some at 640 KB/s.
+  stuckMsMin: 5_000,
   stalledMsMax: 30_000,
   // Proxies close what is silent for a minute; some for half of one.
   beatMs: 15_000,

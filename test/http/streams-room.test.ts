@@ -1,4 +1,7 @@
+import { request } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import type { UserId } from '../../src/core/ids.ts';
 import { until } from '../support/until.ts';
 import { openWorld, positions, upTo } from './stream-world.ts';
 
@@ -63,4 +66,84 @@ test('a crowd at the end of the log that takes nothing holds no more either, and
   expect(most).toBeLessThan(allUnsentBytesMax + crowd.length * 72 * kib);
   expect(world.streams.closed).toEqual([]);
   for (const reader of crowd) reader.leave();
+});
+
+const ben = 'ben' as UserId;
+
+/** Somebody who reads so much as fast as it comes, and then again. */
+function greedy(url: string, bytesMax: number): { readonly leave: () => void } {
+  let isDone = false;
+  const ask = () => {
+    let bytes = 0;
+    const asked = request(url, { agent: false }, (response) => {
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > bytesMax) reading.destroy();
+      });
+      response.on('error', () => undefined);
+    });
+    asked.on('error', () => undefined);
+    asked.on('close', () => {
+      if (!isDone) reading = ask();
+    });
+    return asked.end();
+  };
+  let reading = ask();
+  return {
+    leave: () => {
+      isDone = true;
+      reading.destroy();
+    },
+  };
+}
+
+test('whoever has to ask the database has his turn beside a crowd that reads well and fills the room, and nothing is read in vain', async () => {
+  await using world = await openWorld({ allUnsentBytesMax: 512 * kib });
+  const events = 10_000;
+  world.log.append(...Array.from({ length: events }, (_, n) => (n % 4 === 0 ? { userId: ben } : { device })));
+  world.log.hold = () => delay(5);
+  const crowd = upTo(40).map(() => greedy(`${world.served.url}/events/stream?after=0`, 6 * kib * kib));
+  const { room } = world.streams.streams;
+  await until('a room that is full', () => world.streams.sent() > 4 * events && !room.isThere);
+  let fullTimes = 0;
+  const watching = setInterval(() => {
+    if (!room.isThere) fullTimes += 1;
+  }, 1);
+  await using far = await world.open('/events/stream?after=0&user=ben');
+  expect(positions(await far.messagesWhen(events / 4))).toEqual(upTo(events / 4).map((n) => n * 4 - 3));
+  clearInterval(watching);
+  for (const reader of crowd) reader.leave();
+  // Each of his pages met it.
+  expect(fullTimes).toBeGreaterThan(8);
+  // Of his 2,500 events those before the last 2,048 of the log, 256 at a time.
+  expect(world.log.questions).toBe(8);
+});
+
+test('streams that leave while they wait for room, or for what there is room for, give it to the next', async () => {
+  // For one slice: whoever kept of it a byte would keep it from everybody.
+  await using world = await openWorld({ allUnsentBytesMax: 64 * kib });
+  const events = 3_000;
+  world.log.append(...Array.from({ length: events }, () => ({ userId: ben })));
+  const held = Promise.withResolvers<void>();
+  world.log.hold = () => held.promise;
+  const path = '/events/stream?after=0&user=ben';
+  const open = async () => {
+    const reader = await world.open(path);
+    await until('its place', () => reader.lastEventId() === '0');
+    return reader;
+  };
+  const reading = await open();
+  await until('a read', () => world.log.questions === 1);
+  const waiting = await Promise.all(upTo(5).map(open));
+  const presence = await world.open('/users/ben/presence/stream');
+  await using last = await open();
+  for (const reader of [...waiting, reading]) reader.leave();
+  await until('they have left', () => world.streams.streams.countOf('events') === 1);
+  expect(world.log.questions).toBe(1);
+  held.resolve();
+  await presence.messagesWhen(1);
+  presence.leave();
+  expect(positions(await last.messagesWhen(events))).toEqual(upTo(events));
+  // Four pages of his, before what is near the end of the log.
+  expect(world.log.questions).toBe(1 + 4);
 });
