@@ -100,16 +100,14 @@ export class StreamRoom {
   /** Nobody is passed over, however little those behind him want. */
   #handOutInOrder(): number {
     const before = this.#reservedBytes;
-    const open = this.#waiting.filter(({ stream, begin }) => {
+    const later: Waiting[] = [];
+    for (const waiting of this.#waiting) {
+      const { stream, bytes, begin } = waiting;
       if (!stream.isOpen) begin(() => undefined);
-      return stream.isOpen;
-    });
-    const end = open.findIndex(({ bytes, begin }) => {
-      if (!this.#has(bytes)) return true;
-      begin(this.#handOut(bytes));
-      return false;
-    });
-    this.#waiting = end === -1 ? [] : open.slice(end);
+      else if (later.length === 0 && this.#has(bytes)) begin(this.#handOut(bytes));
+      else later.push(waiting);
+    }
+    this.#waiting = later;
     return this.#reservedBytes - before;
   }
 

@@ -147,3 +147,24 @@ test('streams that leave while they wait for room, or for what there is room for
   // Four pages of his, before what is near the end of the log.
   expect(world.log.questions).toBe(1 + 4);
 });
+
+test('room that is too little for who came first is kept for him, and not given to those who want less', async () => {
+  // For a slice and a half.
+  await using world = await openWorld({ allUnsentBytesMax: 96 * kib });
+  world.log.append(...Array.from({ length: 3_000 }, () => ({ userId: ben })));
+  const held = Promise.withResolvers<void>();
+  world.log.hold = () => held.promise;
+  const path = '/events/stream?after=0&user=ben';
+  await using first = await world.open(path);
+  await until('a read', () => world.log.questions === 1);
+  await using second = await world.open(path);
+  await until('one who waits', () => second.lastEventId() === '0' && !world.streams.streams.room.isThere);
+  await using presence = await world.open('/users/ben/presence/stream');
+  // Several counts.
+  await delay(250);
+  const early = { told: presence.messages.length, asked: world.log.questions };
+  held.resolve();
+  expect(early).toEqual({ told: 0, asked: 1 });
+  await presence.messagesWhen(1);
+  for (const reader of [first, second]) expect(positions(await reader.messagesWhen(3_000))).toEqual(upTo(3_000));
+});
