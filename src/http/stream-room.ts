@@ -21,7 +21,7 @@ const countMs = 50;
 const never = new AbortController().signal;
 
 type Waiting = {
-  readonly stream: Stream;
+  readonly stream: Pick<Stream, 'isOpen'>;
   readonly bytes: number;
   readonly begin: (giveBack: () => void) => void;
 };
@@ -54,7 +54,7 @@ export class StreamRoom {
    * Resolves when so much may be written, and with what gives it back: just before it is written, since that counts by itself. A stream that
    * ends waits no longer.
    */
-  reserve(stream: Stream, wantedBytes: number): Promise<() => void> {
+  reserve(stream: Pick<Stream, 'isOpen'>, wantedBytes: number): Promise<() => void> {
     // Whoever wants more than all may hold has his turn when nothing is held.
     const bytes = Math.min(wantedBytes, this.#limits.allUnsentBytesMax);
     if (!stream.isOpen) return Promise.resolve(() => undefined);

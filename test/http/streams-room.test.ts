@@ -2,6 +2,7 @@ import { request } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import type { UserId } from '../../src/core/ids.ts';
+import { StreamRoom } from '../../src/http/stream-room.ts';
 import { until } from '../support/until.ts';
 import { openWorld, positions, upTo } from './stream-world.ts';
 
@@ -149,22 +150,26 @@ test('streams that leave while they wait for room, or for what there is room for
 });
 
 test('room that is too little for who came first is kept for him, and not given to those who want less', async () => {
+  let counts = 0;
+  const streams = () => {
+    counts += 1;
+    return [];
+  };
   // For a slice and a half.
-  await using world = await openWorld({ allUnsentBytesMax: 96 * kib });
-  world.log.append(...Array.from({ length: 3_000 }, () => ({ userId: ben })));
-  const held = Promise.withResolvers<void>();
-  world.log.hold = () => held.promise;
-  const path = '/events/stream?after=0&user=ben';
-  await using first = await world.open(path);
-  await until('a read', () => world.log.questions === 1);
-  await using second = await world.open(path);
-  await until('one who waits', () => second.lastEventId() === '0' && !world.streams.streams.room.isThere);
-  await using presence = await world.open('/users/ben/presence/stream');
-  // Several counts.
-  await delay(250);
-  const early = { told: presence.messages.length, asked: world.log.questions };
-  held.resolve();
-  expect(early).toEqual({ told: 0, asked: 1 });
-  await presence.messagesWhen(1);
-  for (const reader of [first, second]) expect(positions(await reader.messagesWhen(3_000))).toEqual(upTo(3_000));
+  const room = new StreamRoom({ allUnsentBytesMax: 96 * kib, stuckMsMin: 60_000 }, streams, () => undefined);
+  const open = { isOpen: true };
+  const giveBack = await room.reserve(open, 64 * kib);
+  const served: string[] = [];
+  const wait = async (name: string, bytes: number) => {
+    const done = await room.reserve(open, bytes);
+    served.push(name);
+    done();
+  };
+  const all = [wait('first', 64 * kib), wait('second', 1)];
+  await until('some counts', () => counts >= 3);
+  expect(served).toEqual([]);
+  giveBack();
+  await Promise.all(all);
+  expect(served).toEqual(['first', 'second']);
+  await until('nobody waits', () => room.isThere);
 });
