@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import type { TestDatabase } from '../support/database.ts';
 import { call, type ProblemBody } from '../support/http.ts';
 import { announcedWhen, openStage } from '../support/stage.ts';
+import { lockTables } from '../support/table-lock.ts';
 import { until } from '../support/until.ts';
 
 const readers = 200;
@@ -94,25 +95,17 @@ test('counts that failed are counted anew as soon as they can be, and so are the
 });
 
 /** Whoever of Willow wants the table waits until it is released. */
-async function lockTable({ pool }: TestDatabase, table: string) {
-  const client = await pool.connect();
-  await client.query(`begin; lock table ${table} in access exclusive mode`);
+async function lockTable(database: TestDatabase, table: string) {
+  const lock = await lockTables(database, table);
   // Locks are told of one moment, which what is told of processes is not: one that has given up would be counted with the one after it.
   // Retention and the lanes of webhooks, on connections of their own, wait for the log as well; of what they ask, the beginning is shown.
   const heldUp = async (): Promise<readonly number[]> => {
-    const { rows } = await pool.query<{ pid: number }>(
+    const { rows } = await database.pool.query<{ pid: number }>(
       `select pid from pg_locks l join pg_stat_activity a using (pid)
        where not l.granted and a.datname = current_database() and l.relation = $1::regclass and a.application_name = 'willow' and a.query !~ 'log_tail|with next as|^select h.position as head'`,
       [table],
     );
     return rows.map(({ pid }) => pid);
   };
-  let isReleased = false;
-  const release = async () => {
-    if (isReleased) return;
-    isReleased = true;
-    await client.query('rollback');
-    client.release();
-  };
-  return { heldUp, release, [Symbol.asyncDispose]: release };
+  return { ...lock, heldUp };
 }

@@ -3,6 +3,7 @@ import { leaseMs } from '../../src/ingest/lease.ts';
 import type { TestDatabase } from '../support/database.ts';
 import { call, type ProblemBody } from '../support/http.ts';
 import { announcedWhen, openStage, type Stage } from '../support/stage.ts';
+import { lockTables } from '../support/table-lock.ts';
 import { until } from '../support/until.ts';
 import type { Willow } from '../support/willow.ts';
 
@@ -46,25 +47,16 @@ function readAllTheTime(willow: Willow) {
 }
 
 /** Whoever reads users or events waits until it is released; sessions and the row of the link stay free. */
-async function lockReads({ pool }: TestDatabase) {
-  const client = await pool.connect();
-  await client.query('begin');
-  await client.query('lock table users, events in access exclusive mode');
+async function lockReads(database: TestDatabase) {
+  const lock = await lockTables(database, 'users, events');
   const held = async () => {
-    const { rows } = await pool.query<{ count: number }>(
+    const { rows } = await database.pool.query<{ count: number }>(
       `select count(*)::int as count from pg_stat_activity
        where datname = current_database() and application_name = 'willow' and wait_event_type = 'Lock'`,
     );
     return rows[0]?.count ?? 0;
   };
-  let isReleased = false;
-  const release = async () => {
-    if (isReleased) return;
-    isReleased = true;
-    await client.query('rollback');
-    client.release();
-  };
-  return { held, release, [Symbol.asyncDispose]: release };
+  return { ...lock, held };
 }
 
 type Lease = { readonly token: number; readonly until_ms: number };

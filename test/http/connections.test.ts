@@ -1,6 +1,7 @@
 // Who is connected, and who gives way.
 
 import { afterEach, expect, test } from 'vitest';
+import { held } from './held.ts';
 import { get, type Line, openLine, statusesOf } from './lines.ts';
 import { serve } from './serve.ts';
 
@@ -42,19 +43,13 @@ test('when all places are taken, one that only sits gives way to a newcomer, and
 });
 
 test('when nobody can give way, a newcomer is told that there is no room, and nobody who waits for an answer loses it', async () => {
-  const mayAnswer = Promise.withResolvers<void>();
-  let asked = 0;
-  const listSessions = async (): Promise<[]> => {
-    asked += 1;
-    await mayAnswer.promise;
-    return [];
-  };
+  const { listSessions, askedTimes, mayAnswer } = held();
   const dismissed: string[] = [];
   const onRefused = (why: string) => void dismissed.push(why);
   await using served = await serve({ limits: { connectionsMax: 5 }, listSessions, onRefused });
   const busy = await open(served.port, 5);
   for (const { socket } of busy) socket.write(get('/users/ada/sessions'));
-  await expect.poll(() => asked, waits).toBe(5);
+  await askedTimes(5);
   const [newcomer] = await open(served.port, 1);
   await expect.poll(() => newcomer?.isOver(), waits).toBe(true);
   expect(statusesOf(newcomer?.heard() ?? '')).toEqual([503]);
@@ -67,19 +62,13 @@ test('when nobody can give way, a newcomer is told that there is no room, and no
 });
 
 test('however many calls are under way, on connections older than it, one on which nothing is asked gives way to a newcomer', async () => {
-  const mayAnswer = Promise.withResolvers<void>();
-  let asked = 0;
-  const listSessions = async (): Promise<[]> => {
-    asked += 1;
-    await mayAnswer.promise;
-    return [];
-  };
+  const { listSessions, askedTimes, mayAnswer } = held();
   const dismissed: string[] = [];
   const onRefused = (why: string) => void dismissed.push(why);
   await using served = await serve({ limits: { connectionsMax: 103 }, listSessions, onRefused });
   const busy = await open(served.port, 100);
   for (const { socket } of busy) socket.write(get('/users/ada/sessions'));
-  await expect.poll(() => asked, waits).toBe(busy.length);
+  await askedTimes(busy.length);
   const idle = await open(served.port, 3);
   const newcomers = await open(served.port, 3);
   for (const newcomer of newcomers) await ask(newcomer);

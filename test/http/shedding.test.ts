@@ -2,6 +2,7 @@
 
 import { afterEach, describe, expect, test } from 'vitest';
 import { ended } from './ada.ts';
+import { held } from './held.ts';
 import { knowing, minted } from './keys.ts';
 import { get, type Line, openLine, statusesOf } from './lines.ts';
 import { expectProblem, serve } from './serve.ts';
@@ -21,19 +22,6 @@ function closeLines(): void {
 }
 
 afterEach(closeLines);
-
-/** A port that answers when it may, and knows how often it was asked. */
-function held() {
-  const mayAnswer = Promise.withResolvers<void>();
-  let asked = 0;
-  const listSessions = async (): Promise<[]> => {
-    asked += 1;
-    await mayAnswer.promise;
-    return [];
-  };
-  const askedTimes = (count: number) => expect.poll(() => asked, waits).toBe(count);
-  return { listSessions, askedTimes, mayAnswer };
-}
 
 describe('as many requests as there may be are being worked on', () => {
   const limits = { requestsMax: 2 };
